@@ -1,0 +1,1 @@
+"""Settings, tenants, targets and role maps: parsed and checked once, typed."""

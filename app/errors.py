@@ -1,0 +1,182 @@
+"""Every error that this software raises on purpose.
+
+    ClickHouseScimError
+    ├─ ConfigError(problems)      every mistake at once, each with its key; the program exits 2
+    ├─ ScimError                  status, scim_type: what the identity provider sees
+    │  ├─ InvalidFilter, TooMany, Uniqueness, Mutability, InvalidSyntax, InvalidPath,
+    │  │  NoTarget, InvalidValue, InvalidVersion, Sensitive          (RFC 7644 §3.12, table 9)
+    │  └─ Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, BodyTooLarge,
+    │     UnsupportedMediaType, NotImplementedByServer, Unavailable
+    ├─ DirectoryError
+    │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; the outcome may be unknown
+    │  └─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
+    ├─ LaneError
+    │  └─ LeaseLost               stop, write nothing more
+    └─ TargetError                code, statement
+       ├─ TargetUnavailable       back off, the whole lane
+       └─ StatementRefused        split, then park the guilty resource
+
+The class decides what happens next; nobody reads messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class ClickHouseScimError(Exception):
+    """The root of the tree above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in the configuration: `key` as in the file (`tenants.acme.targets`), `reason` says what to do."""
+
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason}"
+
+
+class ConfigError(ClickHouseScimError):
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class ScimError(ClickHouseScimError):
+    """What the client is told: RFC 7644 §3.12. `detail` names the attribute and never repeats a secret."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
+    scim_type: ClassVar[str | None] = None
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidFilter(ScimError):
+    scim_type = "invalidFilter"
+
+
+class TooMany(ScimError):
+    scim_type = "tooMany"
+
+
+class Uniqueness(ScimError):
+    status = HTTPStatus.CONFLICT
+    scim_type = "uniqueness"
+
+
+class Mutability(ScimError):
+    scim_type = "mutability"
+
+
+class InvalidSyntax(ScimError):
+    scim_type = "invalidSyntax"
+
+
+class InvalidPath(ScimError):
+    scim_type = "invalidPath"
+
+
+class NoTarget(ScimError):
+    scim_type = "noTarget"
+
+
+class InvalidValue(ScimError):
+    scim_type = "invalidValue"
+
+
+class InvalidVersion(ScimError):
+    scim_type = "invalidVers"
+
+
+class Sensitive(ScimError):
+    status = HTTPStatus.FORBIDDEN
+    scim_type = "sensitive"
+
+
+class Unauthorized(ScimError):
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class NotFound(ScimError):
+    status = HTTPStatus.NOT_FOUND
+
+
+class MethodNotAllowed(ScimError):
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class PreconditionFailed(ScimError):
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
+class BodyTooLarge(ScimError):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(ScimError):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotImplementedByServer(ScimError):
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class Unavailable(ScimError):
+    """503. `retry_after_s` goes out as `Retry-After`, whole seconds: Okta reads nothing else."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, detail: str, retry_after_s: int = 5) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class DirectoryError(ClickHouseScimError):
+    pass
+
+
+class DirectoryUnavailable(DirectoryError):
+    """Redis did not answer. After a commit was sent, whether it happened is unknown: never send it again."""
+
+
+class VolatileRedis(DirectoryError):
+    """Redis would lose acknowledged changes; the message names the setting to change."""
+
+
+class LaneError(ClickHouseScimError):
+    pass
+
+
+class LeaseLost(LaneError):
+    """The lane may be another worker's by now: write nothing more; its next holder observes what was applied."""
+
+    def __init__(self, lane: str, epoch: int) -> None:
+        super().__init__(f"lease of lane {lane} is gone (epoch {epoch})")
+        self.lane, self.epoch = lane, epoch
+
+
+class TargetError(ClickHouseScimError):
+    """A target answered with an error, or not at all.
+
+    `code`: ClickHouse's error code, None where no server answered. `statement`: what was sent, secrets masked.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None, statement: str = "") -> None:
+        super().__init__(message)
+        self.code, self.statement = code, statement
+
+
+class TargetUnavailable(TargetError):
+    """Network, time-outs, overload, Keeper: the same statement may work later. The whole lane backs off."""
+
+
+class StatementRefused(TargetError):
+    """The server understood and said no: split the statement, then park the guilty resource."""

@@ -1,0 +1,1 @@
+"""The receiver: SCIM over aiohttp."""

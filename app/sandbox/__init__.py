@@ -1,0 +1,1 @@
+"""The embedded default: Redis, ClickHouse, receiver and worker in one command, for development."""

@@ -1,0 +1,1 @@
+"""The arq side: from the event log to access on ClickHouse."""

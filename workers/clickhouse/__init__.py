@@ -1,0 +1,1 @@
+"""ClickHouse targets: connections, observing, applying, classes of errors."""
