@@ -8,7 +8,7 @@
     │  └─ Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, BodyTooLarge,
     │     UnsupportedMediaType, NotImplementedByServer, Unavailable
     ├─ DirectoryError
-    │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; the outcome may be unknown
+    │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; outcome unknown
     │  └─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
     ├─ LaneError
     │  └─ LeaseLost               stop, write nothing more
@@ -33,7 +33,10 @@ class ClickHouseScimError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in the configuration: `key` as in the file (`tenants.acme.targets`), `reason` says what to do."""
+    """One mistake in the configuration.
+
+    `key`: as in the file (`tenants.acme.targets`). `reason`: what is wrong and what to do.
+    """
 
     key: str
     reason: str
@@ -49,7 +52,10 @@ class ConfigError(ClickHouseScimError):
 
 
 class ScimError(ClickHouseScimError):
-    """What the client is told: RFC 7644 §3.12. `detail` names the attribute and never repeats a secret."""
+    """What the client is told (RFC 7644 §3.12).
+
+    `detail` names the attribute and never repeats a secret.
+    """
 
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
     scim_type: ClassVar[str | None] = None
@@ -144,7 +150,7 @@ class DirectoryError(ClickHouseScimError):
 
 
 class DirectoryUnavailable(DirectoryError):
-    """Redis did not answer. After a commit was sent, whether it happened is unknown: never send it again."""
+    """Redis did not answer. Whether a commit that was sent happened is unknown: never resend it."""
 
 
 class VolatileRedis(DirectoryError):
@@ -156,7 +162,10 @@ class LaneError(ClickHouseScimError):
 
 
 class LeaseLost(LaneError):
-    """The lane may be another worker's by now: write nothing more; its next holder observes what was applied."""
+    """The lane may be another worker's by now: write nothing more.
+
+    Its next holder observes what was applied.
+    """
 
     def __init__(self, lane: str, epoch: int) -> None:
         super().__init__(f"lease of lane {lane} is gone (epoch {epoch})")
@@ -166,7 +175,8 @@ class LeaseLost(LaneError):
 class TargetError(ClickHouseScimError):
     """A target answered with an error, or not at all.
 
-    `code`: ClickHouse's error code, None where no server answered. `statement`: what was sent, secrets masked.
+    `code`: ClickHouse's error code, None where no server answered.
+    `statement`: what was sent, secrets masked.
     """
 
     def __init__(self, message: str, *, code: int | None = None, statement: str = "") -> None:
@@ -175,7 +185,7 @@ class TargetError(ClickHouseScimError):
 
 
 class TargetUnavailable(TargetError):
-    """Network, time-outs, overload, Keeper: the same statement may work later. The whole lane backs off."""
+    """Network, time-outs, overload, Keeper: the same may work later. The whole lane backs off."""
 
 
 class StatementRefused(TargetError):
