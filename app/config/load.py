@@ -1,0 +1,226 @@
+"""Reading the file: everything that is wrong with it at once, or Settings."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import SecretStr, ValidationError
+
+from app.config import overrides
+from app.config.checks import Draft, check_pairs, check_tenant
+from app.config.section import Section, unknown_key
+from app.config.settings import (
+    Drift,
+    Limits,
+    ReceiverSettings,
+    RedisSettings,
+    Settings,
+    WorkerSettings,
+)
+from app.config.target import Target
+from app.config.tenant import Tenant
+from app.errors import ConfigError, Problem
+
+TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+TARGET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def load(path: Path, environ: Mapping[str, str], *, sandbox: bool = False) -> Settings:
+    """Return the settings of the file at `path`, the overrides of `environ` over it.
+
+    Raises ConfigError with every mistake, each under its key; no message repeats a secret.
+    `sandbox`: whether targets may lack hosts, because somebody starts servers for them.
+    """
+    applied = read_tables(path, environ)
+    return _Loading(applied, environ, path.parent, sandbox=sandbox).settings()
+
+
+def read_tables(path: Path, environ: Mapping[str, str]) -> overrides.Applied:
+    """Return the file's tables, unchecked, with the overrides of `environ`.
+
+    Raises ConfigError if there is no such file or it is no TOML.
+    """
+    try:
+        raw = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        reason = f"can't be read: {error.strerror or error}; name the file with --config"
+        raise ConfigError([Problem(str(path), reason)]) from error
+    except UnicodeDecodeError as error:
+        reason = f"is no UTF-8 text (byte {error.start + 1}); save it as UTF-8"
+        raise ConfigError([Problem(str(path), reason)]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(str(path), _syntax(str(error)))]) from error
+    return overrides.apply(raw, environ)
+
+
+def _syntax(message: str) -> str:
+    """Return `Invalid value (at line 3, column 5)` as `line 3, column 5: invalid value …`."""
+    what, _, where = message.partition(" (at ")
+    return f"{where.rstrip(')')}: {what[:1].lower()}{what[1:]}; mend the TOML there"
+
+
+class _Loading:
+    """One reading of the file: collects problems, then answers with settings or all of them."""
+
+    def __init__(
+        self, applied: overrides.Applied, environ: Mapping[str, str], base: Path, *, sandbox: bool
+    ) -> None:
+        self._raw, self._sources = applied.raw, applied.sources
+        self._problems = list(applied.problems)
+        self._environ, self._base, self._sandbox = environ, base, sandbox
+
+    def settings(self) -> Settings:
+        self._check_top_level()
+        redis = self._section("redis", RedisSettings)
+        receiver = self._section("receiver", ReceiverSettings)
+        limits = self._section("limits", Limits)
+        worker = self._section("worker", WorkerSettings)
+        drift = self._section("drift", Drift)
+        targets = self._targets()
+        drafts = self._drafts()
+        names = frozenset(self._entries("targets"))
+        for draft in drafts:
+            self._problems += check_tenant(draft, targets, names)
+        self._problems += check_pairs(drafts)
+        if redis is not None:
+            redis = self._with_files("redis", redis)
+        targets = {name: self._with_files(f"targets.{name}", one) for name, one in targets.items()}
+        if self._problems or not (redis and receiver and limits and worker and drift):
+            raise ConfigError([self._with_source(one) for one in self._problems])
+        return Settings(
+            redis=redis,
+            receiver=receiver,
+            limits=limits,
+            worker=worker,
+            drift=drift,
+            targets=targets,
+            tenants={draft.name: draft.tenant for draft in drafts},
+        )
+
+    def _check_top_level(self) -> None:
+        for key in self._raw:
+            if key == "ledger":
+                self._tell(key, "this version keeps no ledger; remove the table")
+            elif key not in Settings.model_fields:
+                self._tell(key, unknown_key(key, Settings.model_fields))
+        for key in ("targets", "tenants"):
+            if not self._raw.get(key):
+                self._tell(key, f"is missing; add [{key}.NAME]")
+            elif not isinstance(self._raw[key], dict):
+                self._tell(key, f"must be a table of tables, as in [{key}.NAME]")
+
+    def _entries(self, key: str) -> dict[str, Any]:
+        table = self._raw.get(key)
+        return table if isinstance(table, dict) else {}
+
+    def _section(self, key: str, kind: type[AnySection]) -> AnySection | None:
+        return self._checked(key, self._raw.get(key, {}), kind)[0]
+
+    def _targets(self) -> dict[str, Target]:
+        found = {}
+        for name, raw in self._entries("targets").items():
+            key = f"targets.{name}"
+            if not TARGET_NAME.fullmatch(name):
+                self._tell(key, "is no name of a target; use a-z, 0-9, _ and -, at most 63")
+            target, broken = self._checked(key, raw, Target)
+            if target is None or broken:
+                continue
+            if not (target.hosts or self._sandbox):
+                self._tell(f"{key}.hosts", 'is missing; add it, as in ["clickhouse-1:9000"]')
+            found[name] = target
+        return found
+
+    def _drafts(self) -> list[Draft]:
+        drafts = []
+        for name, raw in self._entries("tenants").items():
+            key = f"tenants.{name}"
+            if not TENANT_NAME.fullmatch(name):
+                self._tell(key, "is no name of a tenant; use a-z, 0-9 and -, at most 63")
+            tenant, broken = self._checked(key, raw, Tenant)
+            if tenant is not None:
+                drafts.append(Draft(name, tenant, broken))
+        return drafts
+
+    def _checked(
+        self, key: str, raw: object, kind: type[AnySection]
+    ) -> tuple[AnySection | None, frozenset[str]]:
+        """Return `raw` as `kind`, and its keys that are broken and hold defaults instead.
+
+        With the broken keys left out the rest still takes part in the checks between tables, so
+        that one reading tells everything. None if what is left is no `kind`.
+        """
+        try:
+            return kind.model_validate(raw), frozenset()
+        except ValidationError as error:
+            told = error.errors()
+        for one in told:
+            self._tell(_key(key, raw, one["loc"]), one["msg"])
+        broken = frozenset(str(one["loc"][0]) for one in told if one["loc"])
+        if not isinstance(raw, dict):
+            return None, broken
+        try:
+            rest = {name: value for name, value in raw.items() if name not in broken}
+            return kind.model_validate(rest), broken
+        except ValidationError:
+            return None, broken
+
+    def _with_files(self, key: str, section: AnySection) -> AnySection:
+        """Return `section` with the password that its password_env or password_file names.
+
+        Paths are relative to the file's folder.
+        """
+        password: str | None = None
+        variable, file = (
+            getattr(section, "password_env", None),
+            getattr(section, "password_file", None),
+        )
+        if variable is not None:
+            password = self._environ.get(variable)
+            if not password:
+                self._tell(
+                    f"{key}.password_env", f"environment variable {variable} is not set; set it"
+                )
+        elif file is not None:
+            try:
+                password = (self._base / file).read_text().rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+                self._tell(f"{key}.password_file", f"can't read {self._base / file}: {why}")
+        update: dict[str, object] = {"password": SecretStr(password)} if password else {}
+        ca_file = getattr(section, "ca_file", None)
+        if ca_file is not None:
+            update["ca_file"] = self._base / ca_file
+            if not (self._base / ca_file).is_file():
+                self._tell(f"{key}.ca_file", f"there is no file {self._base / ca_file}")
+        return section.model_copy(update=update)
+
+    def _tell(self, key: str, reason: str) -> None:
+        self._problems.append(Problem(key, reason))
+
+    def _with_source(self, problem: Problem) -> Problem:
+        """Add the variable to a problem whose value came out of the environment."""
+        for key, variable in self._sources.items():
+            if problem.key == key or problem.key.startswith((f"{key}.", f"{key}[")):
+                return Problem(problem.key, f"{problem.reason} (set by {variable})")
+        return problem
+
+
+def _key(root: str, raw: object, loc: tuple[int | str, ...]) -> str:
+    """Return `loc` as the file has it: without the steps that pydantic puts in for unions."""
+    return root + "".join(_steps(raw, loc))
+
+
+def _steps(raw: object, loc: tuple[int | str, ...]) -> Iterator[str]:
+    for at, step in enumerate(loc):
+        if isinstance(step, int):
+            raw = raw[step] if isinstance(raw, list) and step < len(raw) else None
+            yield f"[{step}]"
+        elif isinstance(raw, dict) and (step in raw or at == len(loc) - 1) and step != "[key]":
+            raw = raw.get(step)
+            yield f".{step}"

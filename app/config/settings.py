@@ -1,0 +1,102 @@
+"""The configuration as values: what `load` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from app.config.section import Number, Section, Text, Whole, password_rules
+from app.config.target import NOT_IN_THE_FILE, Target
+from app.config.tenant import Tenant
+
+MIB = 1 << 20
+
+
+def _redis_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        password, _ = parts.password, parts.port
+    except ValueError:
+        raise ValueError('is no URL; write it as "redis://127.0.0.1:6379/0"') from None
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must begin with redis://, rediss:// (TLS) or unix://")
+    if password is not None or "password=" in parts.query:
+        raise ValueError(f"holds a password, which {NOT_IN_THE_FILE}")
+    return url
+
+
+class RedisSettings(Section):
+    url: Annotated[Text, AfterValidator(_redis_url)]
+    password_env: Text | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+
+    later: ClassVar[Mapping[tuple[str, object], str]] = {("password", ...): NOT_IN_THE_FILE}
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        return password_rules(raw)
+
+
+class ReceiverSettings(Section):
+    """Where the receiver listens. Port 0 lets the system choose."""
+
+    host: Text = "127.0.0.1"
+    port: Annotated[Whole, Field(ge=0, le=65535)] = 8080
+
+
+class Limits(Section):
+    """What a request may ask for at most."""
+
+    max_body_bytes: Annotated[Whole, Field(ge=1024, le=1024 * MIB)] = 10 * MIB
+    max_page: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
+    default_page: Annotated[Whole, Field(ge=1, le=100_000)] = 100
+    max_name_length: Annotated[Whole, Field(ge=1, le=4096)] = 256
+    max_patch_operations: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        page, most = raw.get("default_page", 100), raw.get("max_page", 1000)
+        if isinstance(page, int) and isinstance(most, int) and page > most:
+            yield "default_page", f"must not be more than max_page, which is {most}"
+
+
+class WorkerSettings(Section):
+    """How lanes are drained.
+
+    `lease_seconds` bounds how long a killed worker holds a lane up; `statement_seconds` how long
+    one statement may take before the target counts as unavailable.
+    """
+
+    lease_seconds: Annotated[Number, Field(ge=1, le=60)] = 5.0
+    batch_events: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
+    batch_users: Annotated[Whole, Field(ge=1, le=10_000)] = 500
+    sweep_seconds: Annotated[Number, Field(gt=0, le=60)] = 1.0
+    statement_seconds: Annotated[Number, Field(gt=0, le=3600)] = 30.0
+
+
+class Drift(Section):
+    """How often a lane looks for changes made by others; 0 is never."""
+
+    interval_seconds: Annotated[Whole, Field(ge=0, le=86400)] = 300
+    policy: Literal["repair"] = "repair"
+
+    later: ClassVar[Mapping[tuple[str, object], str]] = {
+        ("policy", "report"): "report is beyond this version, which does repair only",
+    }
+
+
+class Settings(Section):
+    """The whole file, checked; immutable, so a changed file is a new value."""
+
+    redis: RedisSettings
+    receiver: ReceiverSettings = ReceiverSettings()
+    limits: Limits = Limits()
+    worker: WorkerSettings = WorkerSettings()
+    drift: Drift = Drift()
+    targets: Mapping[str, Target]
+    tenants: Mapping[str, Tenant]

@@ -1,0 +1,91 @@
+"""Targets: ClickHouse deployments that tenants are provisioned into."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from app.config.section import Flag, Number, Section, Text, Whole, password_rules
+
+NATIVE_PORT = 9000
+_SHAPE = 'write it as "host:port"; an IPv6 address goes in brackets, as in "[::1]:9000"'
+NOT_IN_THE_FILE = (
+    "never stands in this file; give password_env (name of an environment variable)"
+    " or password_file (path of a file that holds it)"
+)
+
+
+class Host(NamedTuple):
+    """One server's native protocol address. `name` has no brackets."""
+
+    name: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.name).is_loopback
+        except ValueError:
+            return self.name == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
+
+
+def parse_host(text: object) -> Host:
+    """Return the address that `text` names; port 9000 where it has none."""
+    if isinstance(text, Host):
+        return text
+    if not isinstance(text, str):
+        raise ValueError(f"must be text; {_SHAPE}")  # noqa: TRY004 - pydantic reports ValueError
+    if text.startswith("["):
+        name, _, rest = text[1:].partition("]")
+        try:
+            ipaddress.IPv6Address(name)
+        except ValueError:
+            raise ValueError(f"has no IPv6 address in its brackets; {_SHAPE}") from None
+    else:
+        name, colon, port = text.partition(":")
+        rest = colon + port
+    if not name or any(char.isspace() or char in "/@[]" for char in name) or rest.count(":") > 1:
+        raise ValueError(f"is no address of a server; {_SHAPE}")
+    if not rest:
+        return Host(name, NATIVE_PORT)
+    if not (rest[0] == ":" and rest[1:].isascii() and rest[1:].isdigit()):
+        raise ValueError(f"has no port after its colon; {_SHAPE}")
+    if not 0 < int(rest[1:]) < 1 << 16:
+        raise ValueError("has a port outside 1 to 65535")
+    return Host(name, int(rest[1:]))
+
+
+class Target(Section):
+    """One deployment. `password` comes from password_env or password_file, never from the file."""
+
+    hosts: tuple[Annotated[Host, BeforeValidator(parse_host)], ...] = ()
+    user: Text = "provisioner"
+    password_env: Text | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+    secure: Flag = False
+    ca_file: Path | None = None
+    storage: Literal["replicated"] = "replicated"
+    database: Text = "default"
+    max_connections: Annotated[Whole, Field(ge=1, le=1000)] = 8
+    connect_seconds: Annotated[Number, Field(gt=0, le=300)] = 5.0
+
+    later: ClassVar[Mapping[tuple[str, object], str]] = {
+        ("storage", "on_cluster"): "on_cluster is beyond this version, which does replicated only",
+        ("storage", "per_node"): "per_node is beyond this version, which does replicated only",
+        ("cluster", ...): "belongs to storage on_cluster, which is beyond this version; remove it",
+        ("password", ...): NOT_IN_THE_FILE,
+    }
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        yield from password_rules(raw)
+        if "ca_file" in raw and raw.get("secure", False) is False:
+            yield "ca_file", "has no use without secure = true; set that or remove this"

@@ -1,0 +1,169 @@
+"""Tenants: customer organisations, their role maps and the way their users log in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic_core import ErrorDetails
+
+from app.config.expression import check_expression
+from app.config.privileges import Privilege, parse_privilege, parse_table
+from app.config.section import Flag, Section, Text, one_of
+from app.config.template import Template
+from app.scim.text import fold
+
+_DOMAIN = re.compile(r"[^\s@.]+(\.[^\s@.]+)+")
+
+
+def _template(text: object) -> object:
+    if isinstance(text, Template):
+        return text
+    if not isinstance(text, str):
+        raise ValueError('must be text in quotes, as in "{userName}"')  # noqa: TRY004
+    return Template.parse(text)
+
+
+def _privilege(text: object) -> object:
+    if isinstance(text, Privilege):
+        return text
+    if not isinstance(text, str):
+        raise ValueError('must be text in quotes, as in "SELECT ON analytics.*"')  # noqa: TRY004
+    return parse_privilege(text)
+
+
+def _domain(text: str) -> str:
+    if not _DOMAIN.fullmatch(text):
+        raise ValueError('is no domain; write it without @, as in "acme.example"')
+    return fold(text)
+
+
+def _table(text: str) -> str:
+    parse_table(text)
+    return text
+
+
+def _setting(value: object) -> object:
+    if not isinstance(value, str | int | float):
+        raise ValueError("must be a number, text, true or false")  # noqa: TRY004
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError("has an unprintable character; leave it out")
+    return value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for at, value in enumerate(values):
+        if value in values[:at]:
+            raise ValueError(f"names {value!r} twice; once is enough")
+    return values
+
+
+Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
+SomeNames = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_distinct)]
+UserNameTemplate = Annotated[Template, BeforeValidator(_template)]
+SettingName = Annotated[str, StringConstraints(pattern=r"^[a-z_][A-Za-z0-9_.]*$")]
+SettingValue = Annotated[int | float | str | bool, BeforeValidator(_setting)]
+
+
+class Ldap(Section):
+    method: Literal["ldap"] = "ldap"
+    server: Text
+
+
+class Kerberos(Section):
+    method: Literal["kerberos"] = "kerberos"
+    realm: Text | None = None
+
+
+class SslCertificate(Section):
+    method: Literal["ssl_certificate"] = "ssl_certificate"
+    common_name: UserNameTemplate = Template.parse("{userName}")
+
+
+class Http(Section):
+    method: Literal["http"] = "http"
+    server: Text
+    scheme: Literal["BASIC"] = "BASIC"
+
+
+class NoAuthentication(Section):
+    """Nobody can log in; the account works through EXECUTE AS only."""
+
+    method: Literal["no_authentication"] = "no_authentication"
+
+
+class NoPassword(Section):
+    """Everybody can log in with any password: for targets on this machine only."""
+
+    method: Literal["no_password"] = "no_password"
+
+
+Authentication = Annotated[
+    Ldap | Kerberos | SslCertificate | Http | NoAuthentication | NoPassword,
+    Field(discriminator="method"),
+]
+
+METHODS = "ldap, kerberos, ssl_certificate, http, no_authentication, no_password"
+
+
+class GroupMapping(Section):
+    """A group of the identity provider, by displayName or by externalId, and what it gives."""
+
+    group: Text | None = None
+    external_id: Text | None = None
+    roles: SomeNames
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        return one_of(raw, ("group", "external_id"), required=True)
+
+
+class RoleDefinition(Section):
+    """A role that the software makes and keeps in shape, the same on each target of the tenant.
+
+    `row_filters`: from `database.table` (see `parse_table`) to an expression, which belongs in
+    parentheses where it becomes SQL.
+    """
+
+    grants: tuple[Annotated[Privilege, BeforeValidator(_privilege)], ...] = ()
+    settings: Mapping[SettingName, SettingValue] = {}
+    row_filters: Mapping[
+        Annotated[str, AfterValidator(_table)], Annotated[str, AfterValidator(check_expression)]
+    ] = {}
+
+
+class Tenant(Section):
+    """One organisation. `verified_domains` are folded; empty means that any domain is taken."""
+
+    targets: SomeNames
+    user_name: UserNameTemplate = Template.parse("{userName}")
+    marker_role: Text = "scim_managed"
+    unmapped_groups: Literal["ignore"] = "ignore"
+    role_prefix: Text | None = None
+    default_roles: Names = ()
+    on_delete: Literal["drop", "lock"] = "drop"
+    verified_domains: Annotated[
+        tuple[Annotated[str, AfterValidator(_domain)], ...], AfterValidator(_distinct)
+    ] = ()
+    adopt_existing_users: Flag = False
+    authentication: Authentication = NoAuthentication()
+    groups: tuple[GroupMapping, ...] = ()
+    roles: Mapping[Text, RoleDefinition] = {}
+
+    later: ClassVar[Mapping[tuple[str, object], str]] = {
+        ("unmapped_groups", "create"): "create is beyond this version, which does ignore only",
+        ("adopt_existing_users", True): "true is beyond this version; users that exist stay as is",
+        ("purge_after_days", ...): "is beyond this version: locked users stay locked; remove it",
+    }
+
+    @classmethod
+    def reason(cls, error: ErrorDetails) -> str:
+        if error["type"] == "union_tag_not_found":
+            return f"needs a method; allowed: {METHODS}"
+        if error["type"] == "union_tag_invalid":
+            tag = error["ctx"]["tag"]
+            what = "is beyond this version" if tag in {"password", "jwt"} else "is no method"
+            return f"{tag} {what}; allowed: {METHODS}"
+        return super().reason(error)
