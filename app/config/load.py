@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from app.config import overrides
 from app.config.checks import Draft, check_pairs, check_tenant
-from app.config.section import Section, unknown_key
+from app.config.section import Account, Section, unknown_key
 from app.config.settings import (
     Drift,
     Limits,
@@ -29,6 +29,7 @@ TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 TARGET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 AnySection = TypeVar("AnySection", bound=Section)
+AnyAccount = TypeVar("AnyAccount", bound=Account)
 
 
 def load(path: Path, environ: Mapping[str, str], *, sandbox: bool = False) -> Settings:
@@ -170,35 +171,35 @@ class _Loading:
         except ValidationError:
             return None, broken
 
-    def _with_files(self, key: str, section: AnySection) -> AnySection:
-        """Return `section` with the password that its password_env or password_file names.
+    def _with_files(self, key: str, account: AnyAccount) -> AnyAccount:
+        """Return `account` with the password that its password_env or password_file names.
 
         Paths are relative to the file's folder.
         """
-        password: str | None = None
-        variable, file = (
-            getattr(section, "password_env", None),
-            getattr(section, "password_file", None),
-        )
-        if variable is not None:
-            password = self._environ.get(variable)
-            if not password:
-                self._tell(
-                    f"{key}.password_env", f"environment variable {variable} is not set; set it"
-                )
-        elif file is not None:
-            try:
-                password = (self._base / file).read_text().rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-                self._tell(f"{key}.password_file", f"can't read {self._base / file}: {why}")
-        update: dict[str, object] = {"password": SecretStr(password)} if password else {}
-        ca_file = getattr(section, "ca_file", None)
-        if ca_file is not None:
-            update["ca_file"] = self._base / ca_file
-            if not (self._base / ca_file).is_file():
-                self._tell(f"{key}.ca_file", f"there is no file {self._base / ca_file}")
-        return section.model_copy(update=update)
+        update: dict[str, object] = {}
+        if (password := self._password(key, account)) is not None:
+            update["password"] = SecretStr(password)
+        if isinstance(account, Target) and account.ca_file is not None:
+            update["ca_file"] = ca_file = self._base / account.ca_file
+            if not ca_file.is_file():
+                self._tell(f"{key}.ca_file", f"there is no file {ca_file}")
+        return account.model_copy(update=update)
+
+    def _password(self, key: str, account: Account) -> str | None:
+        if (variable := account.password_env) is not None:
+            if not (password := self._environ.get(variable)):
+                reason = f"environment variable {variable} is not set; set it"
+                self._tell(f"{key}.password_env", reason)
+            return password
+        if account.password_file is None:
+            return None
+        file = self._base / account.password_file
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            self._tell(f"{key}.password_file", f"can't read {file}: {why}")
+            return None
 
     def _tell(self, key: str, reason: str) -> None:
         self._problems.append(Problem(key, reason))

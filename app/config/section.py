@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -10,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     ModelWrapValidatorHandler,
+    SecretStr,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -27,6 +29,11 @@ def _printable(text: str) -> str:
         raise ValueError("has an unprintable character; leave it out")
     return text
 
+
+NOT_IN_THE_FILE = (
+    "never stands in this file; give password_env (name of an environment variable)"
+    " or password_file (path of a file that holds it)"
+)
 
 # TOML has types, so nothing is converted: "8080" is a text and no port.
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
@@ -134,9 +141,20 @@ def one_of(
         yield first, f"is missing; add {first} or {second}"
 
 
-def password_rules(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the password keys, which never hold the password itself."""
-    yield from one_of(raw, ("password_env", "password_file"), required=False)
+class Account(Section):
+    """A table about something to log in to. The password never stands in the file."""
+
+    password_env: Text | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        yield from one_of(raw, ("password_env", "password_file"), required=False)
+
+    def secret(self) -> str | None:
+        """Return the password in the clear, for the client that logs in and nobody else."""
+        return None if self.password is None else self.password.get_secret_value()
 
 
 def _told(loc: tuple[int | str, ...], reason: str) -> InitErrorDetails:

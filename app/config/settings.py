@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
-from app.config.section import Number, Section, Text, Whole, password_rules
-from app.config.target import NOT_IN_THE_FILE, Target
+from app.config.section import NOT_IN_THE_FILE, Account, Number, Section, Text, Whole
+from app.config.target import Target
 from app.config.tenant import Tenant
 
 MIB = 1 << 20
@@ -29,17 +28,10 @@ def _redis_url(url: str) -> str:
     return url
 
 
-class RedisSettings(Section):
+class RedisSettings(Account):
     url: Annotated[Text, AfterValidator(_redis_url)]
-    password_env: Text | None = None
-    password_file: Path | None = None
-    password: SecretStr | None = None
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {("password", ...): NOT_IN_THE_FILE}
-
-    @classmethod
-    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        return password_rules(raw)
 
 
 class ReceiverSettings(Section):

@@ -7,16 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field
 
-from app.config.section import Flag, Number, Section, Text, Whole, password_rules
+from app.config.section import NOT_IN_THE_FILE, Account, Flag, Number, Text, Whole
 
 NATIVE_PORT = 9000
 _SHAPE = 'write it as "host:port"; an IPv6 address goes in brackets, as in "[::1]:9000"'
-NOT_IN_THE_FILE = (
-    "never stands in this file; give password_env (name of an environment variable)"
-    " or password_file (path of a file that holds it)"
-)
 
 
 class Host(NamedTuple):
@@ -62,14 +58,11 @@ def parse_host(text: object) -> Host:
     return Host(name, int(rest[1:]))
 
 
-class Target(Section):
-    """One deployment. `password` comes from password_env or password_file, never from the file."""
+class Target(Account):
+    """One deployment."""
 
     hosts: tuple[Annotated[Host, BeforeValidator(parse_host)], ...] = ()
     user: Text = "provisioner"
-    password_env: Text | None = None
-    password_file: Path | None = None
-    password: SecretStr | None = None
     secure: Flag = False
     ca_file: Path | None = None
     storage: Literal["replicated"] = "replicated"
@@ -86,6 +79,6 @@ class Target(Section):
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        yield from password_rules(raw)
+        yield from super().relations(raw)
         if "ca_file" in raw and raw.get("secure", False) is False:
             yield "ca_file", "has no use without secure = true; set that or remove this"
