@@ -9,7 +9,7 @@ the place of the mistake (`$.steps[3].requests[0].path`).
 from __future__ import annotations
 
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -41,7 +41,7 @@ class Expect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     status: Annotated[list[Status], msgspec.Meta(min_length=1)]
-    json: dict[Pointer, object] = {}
+    json: dict[Pointer, Any] = {}
     changes: bool = True
 
 
@@ -54,7 +54,7 @@ class Exchange(
     path: Path
     query: dict[str, str] = {}
     headers: dict[str, str] = {}
-    body: object = None
+    body: Any = None
     expect: Expect
     save: dict[Way, Pointer] = {}
 
