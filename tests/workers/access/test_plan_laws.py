@@ -1,0 +1,247 @@
+"""Laws of plans over random stories: few names and roles, so that they collide.
+
+A model of ClickHouse (`simulate`) carries the steps out. Each user of the model has an identity,
+which a rename keeps and a new user doesn't have: what an open session is bound to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.access.model import Actual, Door, Login, Policy, Refusal, RoleState, UserState, Wanted
+from workers.access.plan import plan
+from workers.access.simulate import simulate
+from workers.access.steps import Create, Drop, Rename, Step
+
+NAMES = ("ana", "bo", "cy", "default")
+GIVEN, MISSING, FOREIGN = ("r1", "r2"), "missing", "foreign"
+LOGINS = st.sampled_from([Login("kerberos"), Login("http", (("server", "sso"),))])
+ROLES = {role: RoleState() for role in (*GIVEN, FOREIGN)}
+UNKNOWN_ROLE = 511
+
+users = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.builds(
+        UserState,
+        managed=st.sampled_from([True, True, True, False]),
+        roles=st.frozensets(st.sampled_from([*GIVEN, FOREIGN])),
+        login=LOGINS.map(lambda login: login.observable),
+        door=st.sampled_from(Door),
+        default_all=st.booleans(),
+        has_privileges=st.booleans(),
+    ),
+)
+names = st.sampled_from([*NAMES, None])
+resources = st.builds(
+    Wanted,
+    resource_id=st.just(""),
+    name=names,
+    previous=names,
+    active=st.booleans(),
+    roles=st.frozensets(st.sampled_from([*GIVEN, MISSING])),
+    login=LOGINS,
+)
+directories = st.lists(resources, max_size=4).map(
+    lambda wanted: [replace(want, resource_id=str(at)) for at, want in enumerate(wanted)]
+)
+policies = st.builds(
+    Policy,
+    vocabulary=st.just(frozenset({*GIVEN, MISSING})),
+    drop_deleted=st.booleans(),
+    claimed=st.frozensets(st.sampled_from(NAMES), max_size=1),
+)
+
+
+def told(refusals: Sequence[Refusal]) -> set[str]:
+    """Return the resources that don't get their name."""
+    return {refusal.resource_id for refusal in refusals if refusal.code != UNKNOWN_ROLE}
+
+
+def is_out(state: UserState | None) -> bool:
+    return state is None or (
+        state.door is Door.LOCKED and not state.roles and not state.has_privileges
+    )
+
+
+def assert_reached(wanted: Sequence[Wanted], before: Actual, after: Actual, policy: Policy) -> None:
+    """Every resource that is not refused has what it should, and nothing else has changed hands."""
+    refused = told(plan(wanted, before, policy).refusals)
+    held = {want.name for want in wanted if want.resource_id not in refused}
+    for want in wanted:
+        if want.resource_id in refused:
+            continue
+        if want.name is None:
+            previous = after.users.get(want.previous or "")
+            if want.previous not in held and not policy.protects(want.previous or ""):
+                assert is_out(previous)
+                assert previous is None or not policy.drop_deleted
+            continue
+        state = after.users.get(want.name)
+        if not want.active:
+            assert is_out(state)
+            continue
+        assert state is not None
+        assert (state.managed, state.door, state.default_all) == (True, Door.OPEN, True)
+        assert state.login == want.login.observable
+        assert state.roles & policy.vocabulary == want.roles & after.roles.keys()
+
+
+def _each_with_a_previous_of_its_own(wanted: Sequence[Wanted]) -> bool:
+    previous = [want.previous for want in wanted if want.previous is not None]
+    return len(previous) == len(set(previous))
+
+
+def recorded(wanted: Sequence[Wanted], refused: set[str]) -> list[Wanted]:
+    """Return what the caller asks next time: names that were applied are now previous ones."""
+    return [
+        want
+        if want.resource_id in refused or want.name is None
+        else replace(want, previous=want.name)
+        for want in wanted
+    ]
+
+
+def prefixes(
+    steps: Sequence[Step], actual: Actual, identity: Mapping[str, object] | None = None
+) -> Iterator[tuple[Actual, dict[str, object]]]:
+    """Yield each state on the way, with the identity of each user: at first its name."""
+    identity = dict(identity or {name: name for name in actual.users})
+    yield actual, dict(identity)
+    for step in steps:
+        actual = simulate([step], actual)
+        match step:
+            case Rename(previous, name):
+                identity[name] = identity.pop(previous)
+            case Create(created):
+                identity.update({name: object() for name in created})
+            case Drop(dropped):
+                identity = {name: at for name, at in identity.items() if name not in dropped}
+        yield actual, dict(identity)
+
+
+@given(directories, users, policies)
+def test_a_plan_reaches_what_is_wanted(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    after = simulate(plan(wanted, before, policy).steps, before)
+    assert_reached(wanted, before, after, policy)
+
+
+@given(directories, users, policies)
+def test_a_second_plan_is_empty(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    first = plan(wanted, before, policy)
+    after = simulate(first.steps, before)
+    assert plan(recorded(wanted, told(first.refusals)), after, policy).steps == ()
+
+
+@given(directories, users, policies)
+def test_a_second_plan_is_empty_before_anything_is_recorded_unless_a_name_changes_hands(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    given_up = [(w.previous, w.resource_id) for w in wanted if w.previous is not None]
+    taken_up = [(w.name, w.resource_id) for w in wanted]
+    if any(old == new and giver != taker for old, giver in given_up for new, taker in taken_up):
+        return
+    before = Actual(there, ROLES)
+    after = simulate(plan(wanted, before, policy).steps, before)
+    assert plan(wanted, after, policy).steps == ()
+
+
+@given(directories, users, policies)
+def test_what_is_not_managed_is_never_touched(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    kept = {n: s for n, s in there.items() if not s.managed or policy.protects(n)}
+    for state, _ in prefixes(plan(wanted, before, policy).steps, before):
+        assert kept.items() <= state.users.items()
+        assert {"default"} & state.users.keys() <= kept.keys()
+
+
+@given(directories, users, policies)
+def test_nobody_holds_on_the_way_what_is_held_neither_before_nor_after(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    states = list(prefixes(plan(wanted, before, policy).steps, before))
+    last, last_identity = states[-1]
+    may: dict[object, frozenset[str]] = {name: state.roles for name, state in there.items()}
+    for name, identity in last_identity.items():
+        may[identity] = may.get(identity, frozenset()) | last.users[name].roles
+    for state, identities in states:
+        for name, identity in identities.items():
+            assert state.users[name].roles <= may.get(identity, frozenset())
+
+
+@given(directories, users, policies)
+def test_nobody_who_ends_locked_gets_a_way_in(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    states = list(prefixes(plan(wanted, before, policy).steps, before))
+    last, last_identity = states[-1]
+    stay = {i for name, i in last_identity.items() if last.users[name].door is not Door.LOCKED}
+    for (state, identities), (later, identities_later) in pairwise(states):
+        doors = {i: state.users[name].door for name, i in identities.items() if i not in stay}
+        for name, identity in identities_later.items():
+            if identity not in stay:
+                assert identity in doors, "a user that ends locked was created"
+                assert later.users[name].door in {doors[identity], Door.LOCKED}
+
+
+@given(directories, users, policies)
+def test_all_that_is_taken_is_taken_before_anything_is_given(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    giving = False
+    for (state, ids), (later, ids_later) in _pairs(plan(wanted, before, policy).steps, before):
+        held = {i: state.users[name].roles for name, i in ids.items()}
+        holds = {i: later.users[name].roles for name, i in ids_later.items()}
+        giving = giving or any(holds[i] - held.get(i, frozenset()) for i in holds)
+        assert not giving or all(held[i] <= holds.get(i, frozenset()) for i in held)
+
+
+def _pairs(
+    steps: Sequence[Step], actual: Actual
+) -> Iterator[tuple[tuple[Actual, dict[str, object]], tuple[Actual, dict[str, object]]]]:
+    states = list(prefixes(steps, actual))
+    return pairwise(states)
+
+
+@given(directories, users, policies, st.data())
+def test_a_plan_made_after_a_crash_goes_on_from_there(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy, data: st.DataObject
+) -> None:
+    before = Actual(there, ROLES)
+    steps = plan(wanted, before, policy).steps
+    done = data.draw(st.integers(0, len(steps)), label="steps done before the crash")
+    crashed = simulate(steps[:done], before)
+    again = plan(wanted, crashed, policy)
+    after = simulate(again.steps, crashed)
+    assert_reached(wanted, before, after, policy)
+    assert plan(recorded(wanted, told(again.refusals)), after, policy).steps == ()
+
+
+@given(directories.filter(_each_with_a_previous_of_its_own), users, policies, st.data())
+def test_nobody_gets_the_user_of_another_not_even_after_a_crash(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy, data: st.DataObject
+) -> None:
+    before = Actual(there, ROLES)
+    owner: dict[object, str] = {w.previous: w.resource_id for w in wanted if w.previous}
+    states = list(prefixes(plan(wanted, before, policy).steps, before))
+    crashed, at_crash = data.draw(st.sampled_from(states), label="state at the crash")
+    again = plan(wanted, crashed, policy)
+    *_, (_, identity) = prefixes(again.steps, crashed, at_crash)
+    for want in wanted:
+        if want.name in identity and want.resource_id not in told(again.refusals):
+            assert owner.get(identity[want.name], want.resource_id) == want.resource_id

@@ -1,0 +1,145 @@
+"""What somebody should hold on a target, what is there, and the rules between: values, no I/O.
+
+All roles here are without the marker role: a user's `managed` says whether it holds the marker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.config.privileges import Privilege
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a user proves who it is: a method of CREATE USER, and its parameters by name.
+
+    `ldap` takes `server`; `kerberos` may take `realm`; `ssl_certificate` takes `common_name` or
+    `subject_alt_name`, each as often as needed; `http` takes `server` and may take `scheme`;
+    `no_authentication` and `no_password` take none. No method here holds a secret.
+    """
+
+    method: str
+    params: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def observable(self) -> Login:
+        """The login as `system.users` shows it: of `http` it shows neither server nor scheme.
+
+        So a changed server of an `http` login is not seen on a target; all other changes are.
+        """
+        return Login(self.method, () if self.method == "http" else tuple(sorted(self.params)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the directory wants of one resource on one target.
+
+    `name`: the ClickHouse name; None when the resource is deleted and nothing may be left.
+    `previous`: the name under which it was last applied to this target, None if never.
+    """
+
+    resource_id: str
+    name: str | None
+    previous: str | None = None
+    active: bool = True
+    roles: frozenset[str] = frozenset()
+    login: Login = Login("no_authentication")
+
+
+class Door(StrEnum):
+    """Whether a user can log in.
+
+    OPEN: some HOST is allowed and no method ends. LOCKED: HOST NONE, and every method's
+    VALID UNTIL has passed. AJAR: anything between, such as one lock of the two.
+    Two locks, since VALID UNTIL was lost on a restart in 24.3 and 24.5 (ClickHouse#66405).
+    """
+
+    OPEN = "open"
+    AJAR = "ajar"
+    LOCKED = "locked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserState:
+    """A user that exists on the target.
+
+    `default_all`: DEFAULT ROLE ALL without exceptions. `has_privileges`: holds privileges itself,
+    not only through roles.
+    """
+
+    managed: bool
+    roles: frozenset[str] = frozenset()
+    login: Login = Login("no_authentication")
+    door: Door = Door.OPEN
+    default_all: bool = True
+    has_privileges: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoleState:
+    """A role that exists on the target. `marked`: it holds the marker role, so it is ours."""
+
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """What exists of the users and roles that were asked for; a name that is missing does not."""
+
+    users: Mapping[str, UserState]
+    roles: Mapping[str, RoleState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The rules of one tenant on one target.
+
+    `vocabulary`: the roles that the tenant's role map can give, now or before: only these are taken
+    from somebody who stays active; a role from elsewhere is its giver's business.
+    `protected_names`: never created, changed or dropped; `default` and `scim_*` never are.
+    `claimed`: names that the directory gives to resources that are not part of this plan.
+    """
+
+    marker: str = "scim_managed"
+    vocabulary: frozenset[str] = frozenset()
+    drop_deleted: bool = True
+    protected_names: frozenset[str] = frozenset()
+    claimed: frozenset[str] = frozenset()
+
+    def protects(self, name: str) -> bool:
+        return name == "default" or name.startswith("scim_") or name in self.protected_names
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A resource that can't have what it should. `code`: ClickHouse's for it, if there is one."""
+
+    resource_id: str
+    name: str
+    code: int | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRefusal:
+    """A role of the configuration that can't be kept in shape on this target."""
+
+    name: str
+    code: int | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleDefinition:
+    """A role that the configuration defines: the same on every target of the tenant.
+
+    `row_filters`: (database, table, expression); the expression is the operator's SQL.
+    """
+
+    name: str
+    grants: tuple[Privilege, ...] = ()
+    settings: tuple[tuple[str, int | float | str | bool], ...] = ()
+    row_filters: tuple[tuple[str, str, str], ...] = ()

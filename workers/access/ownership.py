@@ -1,0 +1,154 @@
+"""Which user on a target belongs to which resource, and which belongs to nobody any more.
+
+A user is told by its name. Where a name passes from one resource to another within a plan, the
+newcomer gets a new user, never the old one: an open session of the former holder would go on with
+every role that the newcomer may hold too (what a session may do follows the user's grants, so a
+role that is granted back works in it again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from workers.access.model import Actual, Door, Login, Policy, Refusal, UserState, Wanted
+
+ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One user as it should be. `source`: the user that exists and becomes it, None for a new one.
+
+    `login` None: leave door, login and default roles as they are.
+    """
+
+    resource_id: str
+    name: str
+    source: str | None
+    active: bool
+    roles: frozenset[str]
+    login: Login | None
+
+
+@dataclass(slots=True)
+class Decided:
+    """Whose user is which. `doomed` go; `shut` stay locked; all of them are managed."""
+
+    cases: list[Case] = field(default_factory=list)
+    doomed: set[str] = field(default_factory=set)
+    shut: set[str] = field(default_factory=set)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Decided:
+        decided = cls()
+        holders = decided._give_names(wanted, actual, policy)
+        sources = decided._find_previous(wanted, holders, actual, policy)
+        for want in wanted:
+            source = sources.get(want.resource_id)
+            if want.name is None:
+                if source is not None:
+                    (decided.doomed if policy.drop_deleted else decided.shut).add(source)
+            elif holders.get(want.name) is want:
+                decided._settle(want, want.name, source, actual, policy)
+            elif source is not None:
+                decided._only_take(want, source, actual.users[source])
+        return decided
+
+    def _give_names(
+        self, wanted: Sequence[Wanted], actual: Actual, policy: Policy
+    ) -> dict[str, Wanted]:
+        """Return who gets each name; refuse the others. Whoever had it last time goes first."""
+        holders: dict[str, Wanted] = {}
+        for want in sorted(wanted, key=lambda w: w.previous != w.name):
+            if want.name is None:
+                continue
+            state = actual.users.get(want.name)
+            if policy.protects(want.name):
+                self._refuse(want, want.name, None, "is a protected name and is never touched")
+            elif want.name == policy.marker or want.name in policy.vocabulary:
+                # GRANT … TO x means the user where a role has the same name.
+                self._refuse(want, want.name, None, "is the name of a role of this tenant")
+            elif state is not None and not state.managed:
+                self._refuse(want, want.name, ALREADY_EXISTS, "exists and is not managed")
+            elif want.name in policy.claimed or want.name in holders:
+                self._refuse(want, want.name, ALREADY_EXISTS, "belongs to another resource")
+            else:
+                holders[want.name] = want
+        return holders
+
+    def _find_previous(
+        self,
+        wanted: Sequence[Wanted],
+        holders: dict[str, Wanted],
+        actual: Actual,
+        policy: Policy,
+    ) -> dict[str, str]:
+        """Return, by resource, the managed user under another name that is still its own.
+
+        A user whose name goes to another resource of this plan is nobody's: it is doomed.
+        """
+        sources: dict[str, str] = {}
+        taken: set[str] = set()
+        for want in sorted(wanted, key=lambda w: (w.name is not None, w.active)):  # leavers first
+            previous = want.previous
+            state = actual.users.get(previous) if previous is not None else None
+            if previous is None or state is None or policy.protects(previous):
+                continue
+            holder = holders.get(previous)
+            if not state.managed:
+                if want.name is None:
+                    self._refuse(want, previous, ALREADY_EXISTS, "exists and is not managed")
+            elif holder is want:
+                continue
+            elif holder is not None:
+                if holder.previous != previous:
+                    self.doomed.add(previous)
+            elif previous not in taken and (
+                previous != want.name or previous not in policy.claimed
+            ):
+                taken.add(previous)
+                sources[want.resource_id] = previous
+        return sources
+
+    def _settle(
+        self, want: Wanted, name: str, source: str | None, actual: Actual, policy: Policy
+    ) -> None:
+        state = None if name in self.doomed else actual.users.get(name)
+        if state and want.active and want.previous != name and state.door is not Door.OPEN:
+            # What somebody who left has kept under this name; our own new users are open.
+            self.doomed.add(name)
+            state = None
+        if state is not None:
+            if source is not None and source not in policy.claimed:
+                self.doomed.add(source)
+            source = name
+        if source is None and not want.active:
+            return
+        self.cases.append(
+            Case(
+                resource_id=want.resource_id,
+                name=name,
+                source=source,
+                active=want.active,
+                roles=want.roles - {policy.marker},
+                login=want.login,
+            )
+        )
+
+    def _only_take(self, want: Wanted, source: str, state: UserState) -> None:
+        """A refused name is no reason to keep what was to be taken: a revocation never waits."""
+        self.cases.append(
+            Case(
+                resource_id=want.resource_id,
+                name=source,
+                source=source,
+                active=want.active,
+                roles=want.roles & state.roles,
+                login=None,
+            )
+        )
+
+    def _refuse(self, want: Wanted, name: str, code: int | None, reason: str) -> None:
+        self.refusals.append(Refusal(want.resource_id, name, code, f"user {name!r} {reason}"))

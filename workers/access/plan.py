@@ -1,0 +1,189 @@
+"""From what is wanted and what is there to the steps between: the decision, pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from workers.access.model import Actual, Door, Login, Policy, Refusal, UserState, Wanted
+from workers.access.ownership import Case, Decided
+from workers.access.steps import (
+    Authenticate,
+    Create,
+    DefaultAll,
+    Drop,
+    Grant,
+    KillQueries,
+    Lock,
+    Rename,
+    RevokeRoles,
+    StripPrivileges,
+    StripRoles,
+    Unlock,
+    UserStep,
+)
+
+UNKNOWN_ROLE = 511
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in the order in which they are safe, and what can't be done.
+
+    Everything that takes access away comes first, then renames, new users, log-ins, roles.
+    """
+
+    steps: tuple[UserStep, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
+    """Return what turns `actual` into what `wanted` says; a second plan after it is empty.
+
+    `actual` must have been asked for every `name`, `previous` and role of `wanted` and of
+    `policy.vocabulary`. Users that don't hold the marker role are never touched, nor are protected
+    names. After every prefix of the steps nobody holds a role that is held neither before nor
+    after, and nobody who is to be locked gets a way in; a plan made after a crash goes on from
+    there (promise 4). The steps' order depends on the input's content only.
+
+    While the caller has not yet recorded the new `previous`, a name that passed from one resource
+    to another is dropped and created once more; everything else is recognised as done.
+
+    A resource whose new name can't be had keeps its previous user and loses what it should lose.
+    Somebody inactive who was never on the target gets no user. A login is replaced where it
+    differs as far as `system.users` shows it.
+    """
+    decided = Decided.of(_by_id(wanted), actual, policy)
+    refusals = (*decided.refusals, *_unknown_roles(decided, actual))
+    return Plan(_steps(decided, actual, policy), refusals)
+
+
+def _by_id(wanted: Iterable[Wanted]) -> list[Wanted]:
+    return sorted(wanted, key=lambda w: (w.resource_id, w.name or "", w.previous or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """Somebody who is to be active: as wanted, and as there (None: there is no such user yet)."""
+
+    case: Case
+    state: UserState | None
+
+    @property
+    def held(self) -> frozenset[str]:
+        return self.state.roles if self.state else frozenset()
+
+    @property
+    def missing(self) -> frozenset[str]:
+        return self.case.roles - self.held
+
+
+def _steps(decided: Decided, actual: Actual, policy: Policy) -> tuple[UserStep, ...]:
+    users, cases = actual.users, decided.cases
+    stays = [
+        _Stay(case, users[case.source] if case.source else None) for case in cases if case.active
+    ]
+    closing = decided.doomed | decided.shut
+    closing |= {case.source for case in cases if case.source and not case.active}
+    with_roles = {name for name in closing if users[name].roles}
+    with_privileges = {name for name in closing if users[name].has_privileges}
+    not_locked = {name for name in closing if users[name].door is not Door.LOCKED}
+    return (
+        *_by_roles(RevokeRoles, _excess(stays, policy)),
+        *_all(StripRoles, with_roles),
+        *_all(StripPrivileges, with_privileges),
+        # Killed between losing all rights and the lock: what begins in between can do nothing, and
+        # whoever is found locked after a crash has been killed.
+        *_all(KillQueries, with_roles | with_privileges | not_locked),
+        *_all(Lock, not_locked),
+        *_all(Drop, decided.doomed),
+        *_renames(cases),
+        *_by_login(Create, ((s.case.name, s.case.login) for s in stays if s.state is None)),
+        *_by_login(Unlock, _logins(stays, closed=True)),
+        *_by_login(Authenticate, _logins(stays, closed=False)),
+        *_by_roles(Grant, {s.case.name: s.missing & actual.roles.keys() for s in stays}),
+        *_all(DefaultAll, _not_default(stays)),
+    )
+
+
+def _excess(stays: Iterable[_Stay], policy: Policy) -> dict[str, frozenset[str]]:
+    return {
+        stay.case.source: (stay.held & policy.vocabulary) - stay.case.roles
+        for stay in stays
+        if stay.case.source is not None
+    }
+
+
+def _renames(cases: Iterable[Case]) -> list[Rename]:
+    """In any order: a new name is free by now, and an old one is wanted by nobody else."""
+    pairs = ((case.source, case.name) for case in cases if case.source is not None)
+    return sorted(
+        (Rename(source, name) for source, name in pairs if source != name), key=lambda r: r.previous
+    )
+
+
+def _logins(stays: Iterable[_Stay], *, closed: bool) -> Iterator[tuple[str, Login | None]]:
+    """Yield whose door is to be opened; or, of the open ones, who has another login."""
+    for stay in stays:
+        if stay.state is None or stay.case.login is None:
+            continue
+        if (stay.state.door is not Door.OPEN) is closed and (
+            closed or stay.state.login != stay.case.login.observable
+        ):
+            yield stay.case.name, stay.case.login
+
+
+def _not_default(stays: Iterable[_Stay]) -> set[str]:
+    """A new user's DEFAULT ROLE is the marker alone, from how it was created."""
+    return {
+        stay.case.name
+        for stay in stays
+        if stay.state is None or (stay.case.login is not None and not stay.state.default_all)
+    }
+
+
+def _unknown_roles(decided: Decided, actual: Actual) -> Iterator[Refusal]:
+    for case in decided.cases:
+        unknown = sorted(case.roles - actual.roles.keys()) if case.active else []
+        if unknown:
+            named = ", ".join(map(repr, unknown))
+            error = f"there is no role {named} for user {case.name!r} on this target"
+            yield Refusal(case.resource_id, case.name, UNKNOWN_ROLE, error)
+
+
+_Many = TypeVar("_Many", StripRoles, StripPrivileges, KillQueries, Lock, Drop, DefaultAll)
+_WithLogin = TypeVar("_WithLogin", Create, Unlock, Authenticate)
+_WithRoles = TypeVar("_WithRoles", RevokeRoles, Grant)
+
+
+def _all(kind: type[_Many], names: Iterable[str]) -> list[_Many]:
+    ordered = tuple(sorted(names))
+    return [kind(ordered)] if ordered else []
+
+
+def _by_login(
+    kind: type[_WithLogin], logins: Iterable[tuple[str, Login | None]]
+) -> Iterator[_WithLogin]:
+    groups: defaultdict[Login, list[str]] = defaultdict(list)
+    for name, login in logins:
+        if login is not None:
+            groups[login].append(name)
+    for login, names in sorted(groups.items(), key=lambda group: min(group[1])):
+        yield kind(tuple(sorted(names)), login)
+
+
+def _by_roles(
+    kind: type[_WithRoles], changes: Mapping[str, frozenset[str]]
+) -> Iterator[_WithRoles]:
+    """Share steps by equal change, or, where that makes fewer, have one step for each role."""
+    by_change: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    by_role: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name, roles in changes.items():
+        if roles:
+            by_change[tuple(sorted(roles))].append(name)
+        for role in roles:
+            by_role[(role,)].append(name)
+    for shared, names in sorted(min(by_change, by_role, key=len).items()):
+        yield kind(tuple(sorted(names)), shared)

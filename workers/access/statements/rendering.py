@@ -1,0 +1,246 @@
+"""Steps as SQL. A statement stays far below `max_query_size` (262,144 bytes; error 62 beyond)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from app.config.privileges import Privilege
+from workers.access.model import Login
+from workers.access.statements.quoting import (
+    identifiers,
+    literals,
+    quote_identifier,
+    quote_literal,
+)
+from workers.access.steps import (
+    Authenticate,
+    Create,
+    CreateRole,
+    DefaultAll,
+    Drop,
+    DropRowFilter,
+    Grant,
+    GrantPrivilege,
+    KillQueries,
+    Lock,
+    MarkRole,
+    Rename,
+    RevokePrivilege,
+    RevokeRoles,
+    SetRowFilter,
+    SetSettings,
+    Settings,
+    Step,
+    StripPrivileges,
+    StripRoles,
+    Unlock,
+    narrow,
+)
+
+MAX_NAMES = 500
+MAX_NAMES_BYTES, MAX_ROLES_BYTES = 120_000, 60_000  # together far below 200,000
+
+# With a time, not only a date, and no zone: long past in every zone that a server may have.
+_PAST = "'2000-01-01 00:00:00'"
+_METHODS = frozenset(
+    {"ldap", "kerberos", "ssl_certificate", "http", "no_authentication", "no_password"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement as it is sent.
+
+    `step`: what it does, for these `names` only, so that a refused one can be split by `narrow`
+    and rendered again. `names`: the users it is about; of a role's statement, the role.
+    """
+
+    sql: str
+    names: tuple[str, ...]
+    step: Step
+
+
+def render(step: Step, marker: str) -> Iterator[Statement]:
+    """Yield the statements that do `step`, each with at most MAX_NAMES users.
+
+    All tolerate repetition but CREATE USER, CREATE ROLE and RENAME: IF NOT EXISTS would let a plan
+    go on with a user that somebody else made a moment ago.
+    """
+    match step:
+        case RevokeRoles(names, roles) | Grant(names, roles):
+            for some_roles in _chunks(roles, MAX_ROLES_BYTES):
+                for some in _chunks(names, MAX_NAMES_BYTES):
+                    part = type(step)(some, some_roles)
+                    yield Statement(_of_users(part, marker), some, part)
+        case Rename(previous, name):
+            yield Statement(
+                f"ALTER USER {quote_identifier(previous)} RENAME TO {quote_identifier(name)}",
+                (previous,),
+                step,
+            )
+        case (
+            StripRoles(names)
+            | StripPrivileges(names)
+            | KillQueries(names)
+            | Lock(names)
+            | Drop(names)
+            | Create(names)
+            | Authenticate(names)
+            | Unlock(names)
+            | DefaultAll(names)
+        ):
+            for some in _chunks(names, MAX_NAMES_BYTES):
+                part_of_many = narrow(step, some)
+                yield Statement(_of_users(part_of_many, marker), some, part_of_many)
+        case _:
+            for sql in _of_role(step, marker):
+                yield Statement(sql, (step.role,), step)
+
+
+def _of_users(
+    step: RevokeRoles
+    | Grant
+    | StripRoles
+    | StripPrivileges
+    | KillQueries
+    | Lock
+    | Drop
+    | Create
+    | Authenticate
+    | Unlock
+    | DefaultAll,
+    marker: str,
+) -> str:
+    users = identifiers(step.names)
+    match step:
+        case RevokeRoles(_, roles):
+            return f"REVOKE {identifiers(roles)} FROM {users}"
+        case Grant(_, roles):
+            return f"GRANT {identifiers(roles)} TO {users}"
+        case StripRoles():
+            return f"REVOKE ALL EXCEPT {quote_identifier(marker)} FROM {users}"
+        case StripPrivileges():
+            return f"REVOKE ALL ON *.* FROM {users}"
+        case KillQueries():
+            return f"KILL QUERY WHERE user IN ({literals(step.names)}) ASYNC"
+        case Lock():
+            return f"ALTER USER {users} VALID UNTIL {_PAST} HOST NONE"
+        case Drop():
+            return f"DROP USER IF EXISTS {users}"
+        case Create(_, login):
+            # DEFAULT ROLE in CREATE USER grants the role, in the write that makes the user.
+            role = quote_identifier(marker)
+            return f"CREATE USER {users} IDENTIFIED WITH {_login(login)} DEFAULT ROLE {role}"
+        case Authenticate(_, login):
+            return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
+        case Unlock(_, login):
+            return f"ALTER USER {users} IDENTIFIED WITH {_login(login)} HOST ANY"
+        case DefaultAll():
+            return f"ALTER USER {users} DEFAULT ROLE ALL"
+        case _:
+            assert_never(step)
+
+
+def _of_role(
+    step: CreateRole
+    | MarkRole
+    | RevokePrivilege
+    | GrantPrivilege
+    | SetRowFilter
+    | DropRowFilter
+    | SetSettings,
+    marker: str,
+) -> tuple[str, ...]:
+    role = quote_identifier(step.role)
+    match step:
+        case CreateRole(_, settings):
+            return (f"CREATE ROLE {role}" + (f" SETTINGS {_settings(settings)}" * bool(settings)),)
+        case MarkRole():
+            return (f"GRANT {quote_identifier(marker)} TO {role}",)
+        case RevokePrivilege(_, privilege):
+            return (f"REVOKE {render_privilege(privilege)} FROM {role}",)
+        case GrantPrivilege(_, privilege):
+            return (f"GRANT {render_privilege(privilege)} TO {role}",)
+        case SetRowFilter(_, database, table, expression):
+            policy = _row_policy(marker, step.role, database, table)
+            rest = f"{policy} FOR SELECT USING ({expression}) TO {role}"
+            return (f"CREATE ROW POLICY IF NOT EXISTS {rest}", f"ALTER ROW POLICY {rest}")
+        case DropRowFilter(_, database, table):
+            policy = _row_policy(marker, step.role, database, table)
+            return (f"DROP ROW POLICY IF EXISTS {policy}",)
+        case SetSettings(_, settings):
+            return (f"ALTER ROLE {role} SETTINGS {_settings(settings) or 'NONE'}",)
+        case _:
+            assert_never(step)
+
+
+def _row_policy(marker: str, role: str, database: str, table: str) -> str:
+    """Name the policy after marker and role: it can be told from those that others made."""
+    on = f"{quote_identifier(database)}.{quote_identifier(table)}"
+    return f"{quote_identifier(f'{marker}:{role}')} ON {on}"
+
+
+def render_privilege(privilege: Privilege) -> str:
+    """Return the part of a GRANT before TO, as in ``SELECT(`id`) ON `crm`.`customers```."""
+    access = ", ".join(
+        name + (f"({identifiers(columns)})" if columns else "")
+        for name, columns in privilege.access
+    )
+    database = _pattern(privilege.database, wildcard=privilege.database_wildcard)
+    table = _pattern(privilege.table, wildcard=privilege.table_wildcard)
+    return f"{access} ON {database}.{table}"
+
+
+def _pattern(name: str, *, wildcard: bool) -> str:
+    return (quote_identifier(name) if name else "") + ("*" if wildcard else "")
+
+
+def _settings(settings: Settings) -> str:
+    return ", ".join(f"{quote_identifier(name)} = {_value(value)}" for name, value in settings)
+
+
+def _value(value: int | float | str | bool) -> str:  # noqa: PYI041
+    match value:
+        case bool():
+            return str(int(value))
+        case str():
+            return quote_literal(value)
+        case _:
+            return repr(value)
+
+
+def _login(login: Login) -> str:
+    """Return what stands after IDENTIFIED WITH. Raises ValueError for a method that is not ours."""
+    if login.method not in _METHODS:
+        raise ValueError(f"no users are made with the log-in method {login.method!r}")
+    given: dict[str, list[str]] = {}
+    for key, value in login.params:
+        given.setdefault(key, []).append(value)
+    parts = [login.method]
+    for key, keyword in (
+        ("server", "SERVER"),
+        ("scheme", "SCHEME"),
+        ("realm", "REALM"),
+        ("common_name", "CN"),
+        ("subject_alt_name", "SAN"),
+    ):
+        if key in given:
+            parts.append(f"{keyword} {literals(given[key])}")
+    return " ".join(parts)
+
+
+def _chunks(names: Sequence[str], max_bytes: int) -> Iterator[tuple[str, ...]]:
+    """Yield `names` in order, in parts of at most MAX_NAMES and `max_bytes` as quoted."""
+    part: list[str] = []
+    size = 0
+    for name in names:
+        cost = len(quote_identifier(name).encode()) + name.count("'") + 2
+        if part and (len(part) == MAX_NAMES or size + cost > max_bytes):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(name)
+        size += cost
+    if part:
+        yield tuple(part)

@@ -1,0 +1,186 @@
+"""What a plan is made of: a closed set of changes, each of many users or of one role.
+
+A step is a value; `statements.render` turns it into SQL, `simulate` into its effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
+
+from app.config.privileges import Privilege
+from workers.access.model import Login
+
+Settings: TypeAlias = tuple[tuple[str, int | float | str | bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeRoles:
+    """Take these roles from these users. Open sessions lose them at once."""
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StripRoles:
+    """Take every role but the marker, also those that others gave."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StripPrivileges:
+    """Take every privilege that the users hold themselves."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KillQueries:
+    """Stop what the users are running: a revoked right doesn't end a query that has begun."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """HOST NONE, and VALID UNTIL in the past on every method."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """ALTER USER … RENAME TO: keeps the entity's id, its grants and its open sessions."""
+
+    previous: str
+    name: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.previous,)
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """New users that hold the marker role and nothing else, from the same entity write."""
+
+    names: tuple[str, ...]
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Replace the log-in methods of users whose door is open."""
+
+    names: tuple[str, ...]
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """Set the log-in method again, without an end, and HOST ANY."""
+
+    names: tuple[str, ...]
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultAll:
+    """DEFAULT ROLE ALL: every role, also one granted later, is active at log-in."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRole:
+    role: str
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRole:
+    """Grant the marker role to a role, so that the target itself says whose it is."""
+
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokePrivilege:
+    role: str
+    privilege: Privilege
+
+
+@dataclass(frozen=True, slots=True)
+class GrantPrivilege:
+    role: str
+    privilege: Privilege
+
+
+@dataclass(frozen=True, slots=True)
+class SetRowFilter:
+    """Create the role's row policy on this table if it is missing, and give it this expression."""
+
+    role: str
+    database: str
+    table: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropRowFilter:
+    role: str
+    database: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetSettings:
+    """Replace all settings of a role (ALTER ROLE … SETTINGS keeps none of the old ones)."""
+
+    role: str
+    settings: Settings
+
+
+Taking: TypeAlias = RevokeRoles | StripRoles | StripPrivileges | KillQueries | Lock | Drop
+Giving: TypeAlias = Rename | Create | Authenticate | Unlock | Grant | DefaultAll
+UserStep: TypeAlias = Taking | Giving
+RoleStep: TypeAlias = (
+    CreateRole
+    | MarkRole
+    | RevokePrivilege
+    | GrantPrivilege
+    | SetRowFilter
+    | DropRowFilter
+    | SetSettings
+)
+Step: TypeAlias = UserStep | RoleStep
+
+TAKING = (RevokeRoles, StripRoles, StripPrivileges, KillQueries, Lock, Drop)
+ROLE_STEPS = (
+    CreateRole,
+    MarkRole,
+    RevokePrivilege,
+    GrantPrivilege,
+    SetRowFilter,
+    DropRowFilter,
+    SetSettings,
+)
+_S = TypeVar("_S", bound=UserStep)
+
+
+def narrow(step: _S, names: tuple[str, ...]) -> _S:
+    """Return the same step for these names of its own only; a Rename has one and stays whole."""
+    return step if isinstance(step, Rename) else replace(step, names=names)
