@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.config import Host, Settings, load
+from app.config.load import load
+from app.config.settings import Settings
+from app.config.target import Host
 from app.config.tenant import Ldap, NoAuthentication
 from app.errors import ConfigError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.config import load
+from app.config.load import load
 from app.config.overrides import apply, without_overrides
 from app.errors import ConfigError
 
