@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from workers.access.model import Actual, RoleDefinition, RoleRefusal
+from workers.access.ownership import ALREADY_EXISTS
 from workers.access.steps import (
     CreateRole,
     DropRowFilter,
@@ -16,8 +17,6 @@ from workers.access.steps import (
     SetRowFilter,
     SetSettings,
 )
-
-ALREADY_EXISTS = 493
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,23 @@ resources = st.builds(
     roles=st.frozensets(st.sampled_from([*GIVEN, MISSING])),
     login=LOGINS,
 )
-directories = st.lists(resources, max_size=4).map(
-    lambda wanted: [replace(want, resource_id=str(at)) for at, want in enumerate(wanted)]
-)
+
+
+def _directory(drawn: Sequence[Wanted]) -> list[Wanted]:
+    """Give ids. Two may share a `previous` if one of them still has it as its name: the other was
+    moved away from it, and that is not recorded yet.
+    """
+    wanted: list[Wanted] = []
+    seen: set[tuple[str | None, bool]] = set()
+    for want in drawn:
+        key = (want.previous, want.previous == want.name)
+        previous = None if key in seen else want.previous
+        seen.add(key)
+        wanted.append(replace(want, resource_id=str(len(wanted)), previous=previous))
+    return wanted
+
+
+directories = st.lists(resources, max_size=4).map(_directory)
 policies = st.builds(
     Policy,
     vocabulary=st.just(frozenset({*GIVEN, MISSING})),

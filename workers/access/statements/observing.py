@@ -61,8 +61,9 @@ SELECT DISTINCT 'privilege', assumeNotNull(user_name), '', '', toUInt8(0), {_LIS
 FROM system.grants WHERE user_name IN {users_in}"""  # noqa: S608 - every value is quoted
 
 
-def _in(names: Iterable[str]) -> str:
-    return f"({literals(sorted(names))})"
+def _in(names: Collection[str]) -> str:
+    """Return a list for IN, which can't be empty; a name can't be either."""
+    return "('')" if not names else f"({literals(sorted(names))})"
 
 
 def parse_observation(rows: Iterable[Sequence[Any]], marker: str) -> Actual:

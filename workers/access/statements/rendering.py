@@ -70,8 +70,8 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
     """
     match step:
         case RevokeRoles(names, roles) | Grant(names, roles):
-            for some_roles in _chunks(roles, MAX_ROLES_BYTES):
-                for some in _chunks(names, MAX_NAMES_BYTES):
+            for some_roles in chunks(roles, MAX_ROLES_BYTES):
+                for some in chunks(names, MAX_NAMES_BYTES):
                     part = type(step)(some, some_roles)
                     yield Statement(_of_users(part, marker), some, part)
         case Rename(previous, name):
@@ -91,7 +91,7 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
             | Unlock(names)
             | DefaultAll(names)
         ):
-            for some in _chunks(names, MAX_NAMES_BYTES):
+            for some in chunks(names, MAX_NAMES_BYTES):
                 part_of_many = narrow(step, some)
                 yield Statement(_of_users(part_of_many, marker), some, part_of_many)
         case _:
@@ -231,7 +231,7 @@ def _login(login: Login) -> str:
     return " ".join(parts)
 
 
-def _chunks(names: Sequence[str], max_bytes: int) -> Iterator[tuple[str, ...]]:
+def chunks(names: Sequence[str], max_bytes: int) -> Iterator[tuple[str, ...]]:
     """Yield `names` in order, in parts of at most MAX_NAMES and `max_bytes` as quoted."""
     part: list[str] = []
     size = 0
