@@ -137,7 +137,6 @@ class Player:
         *,
         at_once: int = 8,
         patience: Patience | None = None,
-        progress: Callable[[Progress], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.cast = cast
@@ -145,15 +144,19 @@ class Player:
         self._token = token
         self._at_once = at_once
         self._patience = patience or Patience()
-        self._progress = progress or (lambda _: None)
+        self._progress: Callable[[Progress], None] = _silent
         self._sleep = sleep
         self._last_seq = 0
 
-    async def play(self, stories: Sequence[Story]) -> Report:
+    async def play(
+        self, stories: Sequence[Story], progress: Callable[[Progress], None] | None = None
+    ) -> Report:
         """Send everything that the stories say, in their order; return what came of it.
 
-        Raises nothing for what the receiver does: that is in the report.
+        Raises nothing for what the receiver does: that is in the report. `progress` is called
+        after each object.
         """
+        self._progress = progress or _silent
         report = Report()
         started = time.monotonic()
         for story in stories:
@@ -280,6 +283,10 @@ class Player:
         if not exchange.expect.changes and seq > scene.before:
             return [f"made event {seq}, although nothing changes"]
         return []
+
+
+def _silent(_: Progress) -> None:
+    """Tell nobody how far it is."""
 
 
 def _document(answer: _Answer) -> object:

@@ -157,7 +157,7 @@ async def test_several_objects_are_worked_on_at_once_and_each_one_in_order(
 
 async def test_progress_counts_the_objects_of_each_step(endpoint: Endpoint) -> None:
     seen: list[Progress] = []
-    await player(endpoint, progress=seen.append).play(load_chain("okta_first_sync"))
+    await player(endpoint).play(load_chain("okta_first_sync"), progress=seen.append)
     last = {progress.step: (progress.done, progress.total) for progress in seen}
     assert sorted(last.values()) == [(1, 1), (1, 1), (12, 12), (200, 200)]
 

@@ -1,0 +1,43 @@
+"""`clickhouse-scim demo`: a day of two identity providers, shown on the ClickHouse that results.
+
+Starts a sandbox of its own and plays `scenes` on it. Each line that it prints was read from the
+running system, and each check can fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from app.errors import ClickHouseScimError
+from app.sandbox.running import start
+from app.sandbox.scenes import TENANTS, Day
+from app.sandbox.session import log_in
+from app.sandbox.telling import Teller
+
+
+def run() -> int:
+    """Show the day; return 0 if every check held, else 1. Ctrl-C stops the sandbox, too."""
+    teller = Teller()
+    started = time.monotonic()
+    try:
+        asyncio.run(_main(teller))
+    except KeyboardInterrupt:
+        teller.check(False, "interrupted; the sandbox has been stopped")
+    except ClickHouseScimError as error:
+        teller.check(False, "the day could be played to its end", str(error))
+    return teller.end(time.monotonic() - started)
+
+
+async def _main(teller: Teller) -> None:
+    teller.title(
+        "ClickHouse SCIM: a day of two identity providers",
+        "Everything below is read back from the running system.",
+    )
+    with tempfile.TemporaryDirectory(prefix="clickhouse-scim-demo-") as folder:
+        async with start(Path(folder), "--tenants", ",".join(TENANTS)) as sandbox:
+            (url,) = sandbox.line.clickhouse.values()
+            async with log_in(url) as administrator:
+                await Day(teller, sandbox, url, administrator).play()
