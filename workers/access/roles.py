@@ -84,16 +84,22 @@ def _bare(definition: RoleDefinition) -> RoleDefinition:
 
 
 def _difference(old: RoleDefinition, new: RoleDefinition) -> Iterator[RoleStep]:
-    for privilege in old.grants:
-        if privilege not in new.grants:
-            yield RevokePrivilege(new.name, privilege)
+    """Yield what is taken, then what is given.
+
+    A REVOKE reaches further than the grant it undoes: on `db.*` it takes a grant on `db.t` along,
+    and on `db.t` it bites a hole into a grant on `db.*`. So after one, all that stays is granted
+    again; a GRANT of what is held changes nothing, and closes such a hole.
+    """
+    taken = [privilege for privilege in old.grants if privilege not in new.grants]
+    for privilege in taken:
+        yield RevokePrivilege(new.name, privilege)
     for row_filter in new.row_filters:
         if row_filter not in old.row_filters:
             yield SetRowFilter(new.name, *row_filter)
     if old.settings != new.settings:
         yield SetSettings(new.name, new.settings)
     for privilege in new.grants:
-        if privilege not in old.grants:
+        if taken or privilege not in old.grants:
             yield GrantPrivilege(new.name, privilege)
     filtered = {(database, table) for database, table, _ in new.row_filters}
     for database, table, _ in old.row_filters:

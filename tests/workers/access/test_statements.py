@@ -1,0 +1,256 @@
+"""The SQL of every step, and that no text in a name or value can leave its quotes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.config.privileges import parse_privilege
+from workers.access.model import Login, RoleDefinition
+from workers.access.statements import (
+    provisioner_grants,
+    quote_identifier,
+    quote_literal,
+    render,
+    render_privilege,
+)
+from workers.access.steps import (
+    Authenticate,
+    Create,
+    CreateRole,
+    DefaultAll,
+    Drop,
+    DropRowFilter,
+    Grant,
+    GrantPrivilege,
+    KillQueries,
+    Lock,
+    MarkRole,
+    Rename,
+    RevokePrivilege,
+    RevokeRoles,
+    SetRowFilter,
+    SetSettings,
+    Step,
+    StripPrivileges,
+    StripRoles,
+    Unlock,
+)
+
+TWO = ("ana", "bo@acme.example")
+LDAP = Login("ldap", (("server", "corp"),))
+PRIVILEGE = parse_privilege("SELECT(id, country), INSERT ON crm.customers")
+
+GOLDEN: dict[str, tuple[Step, list[str]]] = {
+    "revoke": (
+        RevokeRoles(TWO, ("r1", "r 2")),
+        ["REVOKE `r1`, `r 2` FROM `ana`, `bo@acme.example`"],
+    ),
+    "strip roles": (StripRoles(TWO), ["REVOKE ALL EXCEPT `m` FROM `ana`, `bo@acme.example`"]),
+    "strip privileges": (StripPrivileges(TWO), ["REVOKE ALL ON *.* FROM `ana`, `bo@acme.example`"]),
+    "kill": (KillQueries(TWO), ["KILL QUERY WHERE user IN ('ana', 'bo@acme.example') ASYNC"]),
+    "lock": (
+        Lock(TWO),
+        ["ALTER USER `ana`, `bo@acme.example` VALID UNTIL '2000-01-01 00:00:00' HOST NONE"],
+    ),
+    "drop": (Drop(TWO), ["DROP USER IF EXISTS `ana`, `bo@acme.example`"]),
+    "rename": (Rename("ana", "eva"), ["ALTER USER `ana` RENAME TO `eva`"]),
+    "create": (
+        Create(TWO, LDAP),
+        [
+            (
+                "CREATE USER `ana`, `bo@acme.example` IDENTIFIED WITH ldap SERVER 'corp'"
+                " DEFAULT ROLE `m`"
+            )
+        ],
+    ),
+    "unlock": (
+        Unlock(("ana",), Login("kerberos")),
+        ["ALTER USER `ana` IDENTIFIED WITH kerberos HOST ANY"],
+    ),
+    "kerberos with a realm": (
+        Authenticate(("ana",), Login("kerberos", (("realm", "ACME"),))),
+        ["ALTER USER `ana` IDENTIFIED WITH kerberos REALM 'ACME'"],
+    ),
+    "http": (
+        Authenticate(("ana",), Login("http", (("scheme", "BASIC"), ("server", "sso")))),
+        ["ALTER USER `ana` IDENTIFIED WITH http SERVER 'sso' SCHEME 'BASIC'"],
+    ),
+    "certificate by name": (
+        Authenticate(("ana",), Login("ssl_certificate", (("common_name", "ana"),))),
+        ["ALTER USER `ana` IDENTIFIED WITH ssl_certificate CN 'ana'"],
+    ),
+    "certificate by alternative names": (
+        Authenticate(
+            ("ana",),
+            Login("ssl_certificate", (("subject_alt_name", "a"), ("subject_alt_name", "b"))),
+        ),
+        ["ALTER USER `ana` IDENTIFIED WITH ssl_certificate SAN 'a', 'b'"],
+    ),
+    "no authentication": (
+        Authenticate(("ana",), Login("no_authentication")),
+        ["ALTER USER `ana` IDENTIFIED WITH no_authentication"],
+    ),
+    "no password": (
+        Authenticate(("ana",), Login("no_password")),
+        ["ALTER USER `ana` IDENTIFIED WITH no_password"],
+    ),
+    "grant": (Grant(("ana",), ("r1", "r2")), ["GRANT `r1`, `r2` TO `ana`"]),
+    "default all": (DefaultAll(TWO), ["ALTER USER `ana`, `bo@acme.example` DEFAULT ROLE ALL"]),
+    "create role": (CreateRole("r", ()), ["CREATE ROLE `r`"]),
+    "create role with settings": (
+        CreateRole("r", (("max_threads", 4), ("readonly", True), ("log_comment", "it's"))),
+        ["CREATE ROLE `r` SETTINGS `max_threads` = 4, `readonly` = 1, `log_comment` = 'it\\'s'"],
+    ),
+    "mark": (MarkRole("r"), ["GRANT `m` TO `r`"]),
+    "grant privilege": (
+        GrantPrivilege("r", PRIVILEGE),
+        ["GRANT SELECT(`id`, `country`), INSERT ON `crm`.`customers` TO `r`"],
+    ),
+    "revoke privilege": (
+        RevokePrivilege("r", PRIVILEGE),
+        ["REVOKE SELECT(`id`, `country`), INSERT ON `crm`.`customers` FROM `r`"],
+    ),
+    "row filter": (
+        SetRowFilter("r", "db", "t", "tenant = 'acme'"),
+        [
+            (
+                "CREATE ROW POLICY IF NOT EXISTS `m:r` ON `db`.`t`"
+                " FOR SELECT USING (tenant = 'acme') TO `r`"
+            ),
+            "ALTER ROW POLICY `m:r` ON `db`.`t` FOR SELECT USING (tenant = 'acme') TO `r`",
+        ],
+    ),
+    "no row filter": (
+        DropRowFilter("r", "db", "t"),
+        ["DROP ROW POLICY IF EXISTS `m:r` ON `db`.`t`"],
+    ),
+    "settings": (
+        SetSettings("r", (("max_execution_time", 1.5),)),
+        ["ALTER ROLE `r` SETTINGS `max_execution_time` = 1.5"],
+    ),
+    "no settings": (SetSettings("r", ()), ["ALTER ROLE `r` SETTINGS NONE"]),
+}
+
+
+@pytest.mark.parametrize(("step", "sql"), GOLDEN.values(), ids=GOLDEN.keys())
+def test_a_step_is_rendered_as(step: Step, sql: list[str]) -> None:
+    assert [statement.sql for statement in render(step, "m")] == sql
+
+
+@pytest.mark.parametrize(
+    ("text", "sql"),
+    [
+        ("SELECT ON *.*", "SELECT ON *.*"),
+        ("SELECT ON db.*", "SELECT ON `db`.*"),
+        ("SELECT ON logs*.*", "SELECT ON `logs`*.*"),
+        ("SELECT ON db.tab*", "SELECT ON `db`.`tab`*"),
+        ("dictGet ON `a``b`.`c d`", "dictGet ON `a\\`b`.`c d`"),
+    ],
+)
+def test_a_privilege_is_rendered_as(text: str, sql: str) -> None:
+    assert render_privilege(parse_privilege(text)) == sql
+
+
+@pytest.mark.parametrize(
+    ("char", "identifier", "literal"),
+    [
+        ("`", "\\`", "`"),
+        ("'", "'", "\\'"),
+        ('"', '"', '"'),
+        ("\\", "\\\\", "\\\\"),
+        ("\n", "\\n", "\\n"),
+        ("\r", "\\r", "\\r"),
+        ("\t", "\\t", "\\t"),
+        ("\0", "\\0", "\\0"),
+        ("\b", "\\b", "\\b"),
+        ("\f", "\\f", "\\f"),
+        ("%", "%", "%"),
+        (";", ";", ";"),
+        ("é", "é", "é"),
+        ("😀", "😀", "😀"),
+    ],
+)
+def test_each_character_is_quoted_as(char: str, identifier: str, literal: str) -> None:
+    assert quote_identifier(char) == f"`{identifier}`"
+    assert quote_literal(char) == f"'{literal}'"
+
+
+_UNESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "b": "\b", "f": "\f"}
+
+
+def read_back(quoted: str, quote: str) -> str:
+    """Return what ClickHouse's lexer reads between two quotes; there must be no third one."""
+    assert re.fullmatch(rf"{quote}(?:[^\\{quote}]|\\.)*{quote}", quoted, re.DOTALL)
+    return re.sub(r"\\(.)", lambda m: _UNESCAPED.get(m[1], m[1]), quoted[1:-1], flags=re.DOTALL)
+
+
+@given(st.text(min_size=1) | st.text(alphabet="`'\\\n;-a", min_size=1))
+def test_whatever_is_quoted_is_read_back_and_never_leaves_its_quotes(text: str) -> None:
+    assert read_back(quote_identifier(text), "`") == text
+    assert read_back(quote_literal(text), "'") == text
+
+
+def test_an_empty_name_is_no_name() -> None:
+    with pytest.raises(ValueError, match="can't be empty"):
+        quote_identifier("")
+
+
+def test_a_method_that_is_not_ours_makes_no_user() -> None:
+    with pytest.raises(ValueError, match="plaintext_password"):
+        list(render(Create(("ana",), Login("plaintext_password")), "m"))
+
+
+hostile = st.text(alphabet="`'\\\né😀a", min_size=1, max_size=256)
+
+
+@given(
+    st.lists(hostile, min_size=1, max_size=5, unique=True),
+    st.lists(hostile, min_size=1, max_size=4, unique=True),
+    st.integers(1, 300),
+)
+def test_large_steps_are_split_and_lose_nobody(
+    names: list[str], roles: list[str], times: int
+) -> None:
+    many = tuple(f"{name}{at}" for at in range(times) for name in names)
+    for step in (Grant(many, tuple(roles)), KillQueries(many), Drop(many)):
+        statements = list(render(step, "m"))
+        assert all(len(s.sql.encode()) < 200_000 for s in statements)
+        assert all(len(s.names) <= 500 for s in statements)
+        assert [name for s in statements for name in s.names] == list(many)
+
+
+def test_many_roles_are_split_too() -> None:
+    roles = tuple("r" * 250 + str(at) for at in range(1000))
+    granted = [s.step for s in render(Grant(("ana",), roles), "m")]
+    assert len(granted) > 1
+    assert [role for step in granted if isinstance(step, Grant) for role in step.roles] == [*roles]
+
+
+def test_a_new_role_for_ten_thousand_users_takes_twenty_statements() -> None:
+    names = tuple(f"user{at}@acme.example" for at in range(10_000))
+    assert len(list(render(Grant(names, ("analyst",)), "m"))) == 20
+
+
+def test_the_provisioner_gets_what_the_statements_need_and_what_roles_hand_out() -> None:
+    definition = RoleDefinition(
+        "analyst",
+        grants=(parse_privilege("SELECT ON analytics.*"),),
+        row_filters=(("analytics", "orders", "1"),),
+    )
+    assert provisioner_grants("provisioner", [definition]) == (
+        "GRANT CREATE USER, ALTER USER, DROP USER ON *.* TO `provisioner`",
+        "GRANT CREATE ROLE, ALTER ROLE, ROLE ADMIN ON *.* TO `provisioner`",
+        "GRANT SHOW ACCESS, KILL QUERY ON *.* TO `provisioner`",
+        "GRANT SELECT ON system.role_grants TO `provisioner`",
+        "GRANT SELECT ON system.grants TO `provisioner`",
+        "GRANT SELECT ON system.processes TO `provisioner`",
+        "GRANT SELECT ON `analytics`.* TO `provisioner` WITH GRANT OPTION",
+        (
+            "GRANT CREATE ROW POLICY, ALTER ROW POLICY, DROP ROW POLICY ON `analytics`.`orders`"
+            " TO `provisioner`"
+        ),
+    )
