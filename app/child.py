@@ -49,7 +49,8 @@ class Child:
         self.program = program
         self._say, self._changed, self._final = say, changed, final
         self._process: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stopping, self._ended = asyncio.Event(), asyncio.Event()
+        self._ended.set()
 
     @property
     def pid(self) -> int | None:
@@ -63,17 +64,23 @@ class Child:
         The first restart is immediate; after each further quick death the pause doubles.
         """
         pause, clock = 0.0, asyncio.get_running_loop().time
-        while True:
-            started = clock()
-            code = await self._once()
-            if self._stopping or code in self._final:
-                return code
-            quick = clock() - started < _QUICK_S
-            pause = min(max(2 * pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S) if quick else 0.0
-            self._say(
-                f"{self.program.name} {_ending(code)}; starts again in {pause:g} s{self._hint()}"
-            )
-            await asyncio.sleep(pause)
+        self._ended.clear()
+        try:
+            while True:
+                started = clock()
+                code = await self._once()
+                if self._stopping.is_set() or code in self._final:
+                    return code
+                if clock() - started >= _QUICK_S:
+                    pause = 0.0
+                self._say(f"{self.program.name} {_ending(code)}; {self._next(pause)}")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._stopping.wait()
+                        return code
+                pause = min(max(2 * pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        finally:
+            self._ended.set()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the running process, if there is one."""
@@ -83,18 +90,15 @@ class Child:
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """End it: SIGTERM, and SIGKILL for what still runs after `grace_s`. No restart follows."""
-        self._stopping = True
+        self._stopping.set()
         self.send(signal.SIGTERM)
-        process = self._process
-        if process is None:
-            return
         try:
             async with asyncio.timeout(grace_s):
-                await process.wait()
+                await self._ended.wait()
         except TimeoutError:
             self._say(f"{self.program.name} did not stop within {grace_s:g} s: killed")
             self.send(signal.SIGKILL)
-            await process.wait()
+            await self._ended.wait()
 
     async def _once(self) -> int:
         program = self.program
@@ -115,7 +119,7 @@ class Child:
                 log.close()
         self._process = process
         try:
-            if self._stopping:  # `stop` came while the program was being started
+            if self._stopping.is_set():  # `stop` came while the program was being started
                 self.send(signal.SIGTERM)
             self._changed()
             return await process.wait()
@@ -123,8 +127,9 @@ class Child:
             self.send(signal.SIGKILL)  # nothing to do, unless this task was cancelled
             self._changed()
 
-    def _hint(self) -> str:
-        return f" ({self.program.log})" if self.program.log else ""
+    def _next(self, pause: float) -> str:
+        when = f"starts again in {pause:g} s" if pause else "starts again"
+        return f"{when}; its output is in {self.program.log}" if self.program.log else when
 
 
 def die_with(parent: int) -> Callable[[], None]:

@@ -32,14 +32,21 @@ AnySection = TypeVar("AnySection", bound=Section)
 AnyAccount = TypeVar("AnyAccount", bound=Account)
 
 
-def load(path: Path, environ: Mapping[str, str], *, sandbox: bool = False) -> Settings:
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Return the settings of the file at `path`, the overrides of `environ` over it.
 
     Raises ConfigError with every mistake, each under its key; no message repeats a secret.
-    `sandbox`: whether targets may lack hosts, because somebody starts servers for them.
     """
-    applied = read_tables(path, environ)
-    return _Loading(applied, environ, path.parent, sandbox=sandbox).settings()
+    return check(read_tables(path, environ), environ, path.parent)
+
+
+def check(applied: overrides.Applied, environ: Mapping[str, str], folder: Path) -> Settings:
+    """Return the tables of `applied` as settings; relative paths in them start at `folder`.
+
+    Raises ConfigError as `load` does. Between `read_tables` and this, the sandbox gives targets
+    without hosts the servers that it starts for them.
+    """
+    return _Loading(applied, environ, folder).settings()
 
 
 def read_tables(path: Path, environ: Mapping[str, str]) -> overrides.Applied:
@@ -69,12 +76,10 @@ def _syntax(message: str) -> str:
 class _Loading:
     """One reading of the file: collects problems, then answers with settings or all of them."""
 
-    def __init__(
-        self, applied: overrides.Applied, environ: Mapping[str, str], base: Path, *, sandbox: bool
-    ) -> None:
+    def __init__(self, applied: overrides.Applied, environ: Mapping[str, str], base: Path) -> None:
         self._raw, self._sources = applied.raw, applied.sources
         self._problems = list(applied.problems)
-        self._environ, self._base, self._sandbox = environ, base, sandbox
+        self._environ, self._base = environ, base
 
     def settings(self) -> Settings:
         self._check_top_level()
@@ -132,7 +137,7 @@ class _Loading:
             target, broken = self._checked(key, raw, Target)
             if target is None or broken:
                 continue
-            if not (target.hosts or self._sandbox):
+            if not target.hosts:
                 self._tell(f"{key}.hosts", 'is missing; add it, as in ["clickhouse-1:9000"]')
             found[name] = target
         return found

@@ -356,14 +356,6 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
         load(tmp_path / name, {})
 
 
-def test_only_the_sandbox_takes_targets_without_hosts(tmp_path: Path) -> None:
-    path = tmp_path / "x.toml"
-    path.write_text(MINIMAL.replace('hosts = ["127.0.0.1:9000"]', ""))
-    assert load(path, {}, sandbox=True).targets["main"].hosts == ()
-    with pytest.raises(ConfigError, match=r"targets\.main\.hosts: is missing"):
-        load(path, {})
-
-
 SECOND = '[tenants.b]\ntargets = ["main"]\nmarker_role = "m"\n'
 APART = {
     "prefixes": ('user_name = "{tenant}__{userName}"', 'user_name = "{tenant}__{userName}"'),
