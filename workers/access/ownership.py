@@ -18,7 +18,8 @@ ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One user as it should be. `source`: the user that exists and becomes it, None for a new one.
+    """One user as it should be. `source`: the user that exists and becomes it, None for a new one,
+    which is made for somebody active only.
 
     `login` None: leave door, login and default roles as they are.
     """
@@ -124,8 +125,6 @@ class Decided:
             if source is not None and source not in policy.claimed:
                 self.doomed.add(source)
             source = name
-        if source is None and not want.active:
-            return
         self.cases.append(
             Case(
                 resource_id=want.resource_id,

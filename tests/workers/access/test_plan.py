@@ -273,7 +273,7 @@ CASES: dict[str, Case] = {
         ],
     ),
     "its name refused, it still loses what it should": (
-        [want("root", R, previous="ana", login=KERBEROS)],
+        [want("root", R, "gone", previous="ana", login=KERBEROS)],
         {"ana": has(R, W, default_all=False), "root": has(managed=False)},
         POLICY,
         [RevokeRoles(("ana",), (W,))],
@@ -283,6 +283,18 @@ CASES: dict[str, Case] = {
         {"ana": has(R), "root": has(managed=False)},
         POLICY,
         gone("ana"),
+    ),
+    "of two that had one name the one who left decides": (
+        [want("eva", R, id="1", previous="ana"), want(None, id="2", previous="ana")],
+        {"ana": has(R)},
+        POLICY,
+        [
+            *gone("ana"),
+            Drop(("ana",)),
+            Create(("eva",), LDAP),
+            Grant(("eva",), (R,)),
+            DefaultAll(("eva",)),
+        ],
     ),
     "users with the same change share a step": (
         [

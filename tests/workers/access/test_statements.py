@@ -223,6 +223,13 @@ def test_large_steps_are_split_and_lose_nobody(
         assert [name for s in statements for name in s.names] == list(many)
 
 
+@pytest.mark.parametrize("char", ["`", "'", "\\", "é", "😀"])
+def test_a_statement_of_the_longest_names_stays_far_below_the_limit(char: str) -> None:
+    names = tuple(char * 250 + f"{at:03}" for at in range(1000))
+    for step in (Grant(names, names), KillQueries(names), Create(names, LDAP)):
+        assert max(len(s.sql.encode()) for s in render(step, names[0])) < 200_000
+
+
 def test_many_roles_are_split_too() -> None:
     roles = tuple("r" * 250 + str(at) for at in range(1000))
     granted = [s.step for s in render(Grant(("ana",), roles), "m")]
