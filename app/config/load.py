@@ -207,7 +207,7 @@ class _Loading:
             return None
 
     def _tell(self, key: str, reason: str) -> None:
-        self._problems.append(Problem(key, reason))
+        self._problems.append(Problem(_one_line(key), _one_line(reason)))
 
     def _with_source(self, problem: Problem) -> Problem:
         """Add the variable to a problem whose value came out of the environment."""
@@ -215,6 +215,13 @@ class _Loading:
             if problem.key == key or problem.key.startswith((f"{key}.", f"{key}[")):
                 return Problem(problem.key, f"{problem.reason} (set by {variable})")
         return problem
+
+
+def _one_line(text: str) -> str:
+    """Return `text` with what moves a cursor escaped: names in it are the file's."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def _key(root: str, raw: object, loc: tuple[int | str, ...]) -> str:

@@ -261,6 +261,10 @@ MISTAKES = {
         '[tenants.b.roles.r]\nsettings = { "x y" = 1 }',
         "tenants.b.roles.r.settings.x y: is no such name",
     ),
+    "role's name": (
+        '[tenants.b.roles."a\\nb"]',
+        "tenants.b.roles.a\\nb: has an unprintable character",
+    ),
     "row filter": (
         '[tenants.b.roles.r]\nrow_filters = { "a.b" = "1; x" }',
         "tenants.b.roles.r.row_filters.a.b: has ';'",
@@ -284,7 +288,10 @@ MISTAKES = {
 @pytest.mark.parametrize(("text", "line"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_told_under_its_key(tmp_path: Path, text: str, line: str) -> None:
     told = problems(tmp_path, MINIMAL + text)
+    keys = [one.partition(": ")[0] for one in told]
     assert [one for one in told if one.startswith(line)], told
+    if "beyond this version" in "".join(told):
+        assert len(keys) == len(set(keys)), "one mistake, one line"
     assert all("\n" not in one and "pydantic" not in one.lower() for one in told)
 
 
