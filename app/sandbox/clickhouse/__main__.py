@@ -1,0 +1,60 @@
+"""`python -m app.sandbox.clickhouse --port P --data-dir D`: one sandbox server until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from app.sandbox.clickhouse.faults import CannotStart
+from app.sandbox.clickhouse.server import Server
+
+_WARNING = (
+    "This is the ClickHouse sandbox: a server for development and tests around the embedded "
+    "engine. Keep nothing here that you cannot lose."
+)
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0. Where the server cannot start: one line on stderr; 1."""
+    parser = argparse.ArgumentParser(prog="python -m app.sandbox.clickhouse", description=_WARNING)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
+    parser.add_argument("--data-dir", type=Path, required=True, help="users, tables and journal")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    _say(_WARNING)
+    try:
+        asyncio.run(_serve(options.host, options.port, options.data_dir))
+    except CannotStart as error:
+        _say(f"clickhouse sandbox: {error}")
+        return 1
+    return 0
+
+
+async def _serve(host: str, port: int, directory: Path) -> None:
+    server = Server(directory)
+    listening = await server.listen(host, port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # after the engine, which installs its own
+        loop.add_signal_handler(number, stop.set)
+    sys.stdout.write(f"ClickHouse sandbox ready on {host}:{listening.port} pid {os.getpid()}\n")
+    sys.stdout.flush()
+    await stop.wait()
+    await server.close(listening)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the engine's threads are not worth waiting for: what counts is on disk

@@ -1,0 +1,278 @@
+"""Access statements as the server needs them: whom they name, and which secrets they carry.
+
+The engine never shows a secret, so they are taken from the statement on its way in. Passwords are
+hashed here and the engine is given the hash, so that neither it nor the journal holds a password
+(except `plaintext_password`, which a server keeps as it is as well).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from app.sandbox.clickhouse.credentials import Method, hash_password
+from app.sandbox.clickhouse.faults import ServerError
+from app.sandbox.clickhouse.statements import after_execute_as
+from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, render_name, render_text
+
+NOT_IMPLEMENTED = 48
+_PASSWORDS = {
+    "SHA256": "sha256_password",
+    "DOUBLE_SHA1": "double_sha1_password",
+    "SCRAM_SHA256": "scram_sha256_password",
+    "BCRYPT": "bcrypt_password",
+    "PLAINTEXT": "plaintext_password",
+}
+_OTHERS = {"LDAP", "KERBEROS", "SSL_CERTIFICATE", "SSH_KEY", "HTTP", "JWT"}
+_WITHOUT_SECRET = {"NO_PASSWORD", "NO_AUTHENTICATION"}
+_PASSWORD_METHOD = re.compile(r"(SHA256|DOUBLE_SHA1|SCRAM_SHA256|BCRYPT|PLAINTEXT)_(PASSWORD|HASH)")
+_CLAUSE_WORDS = {"CN", "SAN", "SERVER", "SCHEME", "REALM", "KEY", "TYPE", "BY", "CLAIMS"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessStatement:
+    """`sql`: for the engine and the journal, without EXECUTE AS for the latter.
+
+    `users`: the users that CREATE, ALTER or DROP USER names. `methods`: what IDENTIFIED says.
+    """
+
+    sql: str
+    journal: str | None  # None: what it did depends on who ran it, so the whole state is kept
+    verb: str
+    users: tuple[str, ...] = ()
+    methods: tuple[Method, ...] | None = None
+    adds: bool = False
+    resets: bool = False
+    new_name: str | None = None
+    if_not_exists: bool = False
+    entities: int = 1
+
+
+def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatement:
+    """Read one access statement as `caller` sends it, with `database` as its current one.
+
+    Raises ServerError 48 where an IDENTIFIED clause has a form that is not known here.
+    """
+    every = parse_tokens(sql)
+    tokens = after_execute_as(every)
+    if any(
+        token.is_word("PARALLEL") and follower.is_word("WITH")
+        for token, follower in pairwise(tokens)
+    ):
+        raise ServerError(NOT_IMPLEMENTED, "DB::Exception: the sandbox has no PARALLEL WITH here")
+    clause = _Identified.find(tokens)
+    changes = clause.changes if clause else []
+    rewritten = _replace(sql, changes)
+    journal = _for_journal(sql, tokens, changes, caller, database)
+    verb = tokens[0].value
+    entities = 1 + sum(token.is_sign(",") for token in tokens)
+    if verb not in {"CREATE", "ALTER", "DROP"} or not _is_user(tokens):
+        return AccessStatement(sql=rewritten, journal=journal, verb=verb, entities=entities)
+    words = [token.value for token in tokens if token.kind is Kind.WORD]
+    return AccessStatement(
+        sql=rewritten,
+        journal=journal,
+        verb=verb,
+        users=_names(tokens),
+        methods=tuple(clause.methods) if clause else None,
+        adds=clause is not None and clause.adds,
+        resets="RESET" in words and "AUTHENTICATION" in words,
+        new_name=_new_name(tokens) if verb == "ALTER" else None,
+        if_not_exists=words[2:5] == ["IF", "NOT", "EXISTS"],
+        entities=entities,
+    )
+
+
+def _is_user(tokens: Sequence[Token]) -> bool:
+    rest = tokens[3:] if tokens[1].is_word("OR") else tokens[1:]
+    return bool(rest) and rest[0].is_word("USER")
+
+
+def _names(tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Return the users that follow USER and its IF or OR clause.
+
+    `name@'%'` is `name`; `name@'host'` is a name of its own, `name@host` (ClickHouse's
+    ASTUserNameWithHost).
+    """
+    at = next(i for i, token in enumerate(tokens) if token.is_word("USER")) + 1
+    if tokens[at].is_word("OR"):
+        at += 2
+    while at < len(tokens) and tokens[at].is_word("IF", "NOT", "EXISTS"):
+        at += 1
+    names = []
+    while at < len(tokens):
+        name, at = _name_at(tokens, at)
+        names.append(name)
+        if at >= len(tokens) or not tokens[at].is_sign(","):
+            break
+        at += 1
+    return tuple(names)
+
+
+def _name_at(tokens: Sequence[Token], at: int) -> tuple[str, int]:
+    name = _plain(tokens[at])
+    if at + 2 < len(tokens) and tokens[at + 1].is_sign("@"):
+        host = _plain(tokens[at + 2])
+        return (name if host in {"%", ""} else f"{name}@{host}"), at + 3
+    return name, at + 1
+
+
+def _new_name(tokens: Sequence[Token]) -> str | None:
+    for i in range(len(tokens) - 2):
+        if tokens[i].is_word("RENAME") and tokens[i + 1].is_word("TO"):
+            return _name_at(tokens, i + 2)[0]
+    return None
+
+
+def _plain(token: Token) -> str:
+    return token.raw if token.kind is Kind.WORD else token.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(slots=True)
+class _Identified:
+    """The IDENTIFIED clause: its methods, and what of it must be written differently."""
+
+    tokens: Sequence[Token]
+    at: int
+    methods: list[Method]
+    changes: list[_Change]
+    adds: bool = False
+
+    @classmethod
+    def find(cls, tokens: Sequence[Token]) -> _Identified | None:
+        for i, token in enumerate(tokens):
+            if token.is_word("IDENTIFIED") and i > 1:
+                clause = cls(tokens, i + 1, [], [], adds=tokens[i - 1].is_word("ADD"))
+                if tokens[i - 1].is_word("NOT"):
+                    clause.methods.append(Method("no_password"))
+                else:
+                    clause.read()
+                return clause
+        return None
+
+    def read(self) -> None:
+        named = self._take_word("WITH")
+        while True:
+            self._read_method("" if named else "WITH ")
+            if self._take_word("VALID"):
+                self.at += 2  # UNTIL '…'
+            follower = self._peek(1)
+            if not self._peek().is_sign(",") or not starts_method(follower):
+                return
+            self.at += 1
+            named = True
+
+    def _read_method(self, prefix: str) -> None:
+        start = self._peek()
+        if start.is_word("BY"):
+            kind, is_hash = "sha256_password", False  # what IDENTIFIED BY means by default
+        elif start.kind is Kind.WORD and (found := _PASSWORD_METHOD.fullmatch(start.value)):
+            kind, is_hash = _PASSWORDS[found[1]], found[2] == "HASH"
+            self.at += 1
+        elif start.is_word(*_WITHOUT_SECRET):
+            self.methods.append(Method(start.value.lower()))
+            self.at += 1
+            return
+        elif start.is_word(*_OTHERS):
+            self._read_foreign(start)
+            return
+        else:
+            raise ServerError(
+                NOT_IMPLEMENTED, "DB::Exception: the sandbox cannot read this IDENTIFIED clause"
+            )
+        if not self._take_word("BY") or self._peek().kind is not Kind.TEXT:
+            raise ServerError(
+                NOT_IMPLEMENTED, "DB::Exception: the sandbox wants a literal after IDENTIFIED … BY"
+            )
+        end = self._peek()
+        self.at += 1
+        salt = ""
+        if self._take_word("SALT"):
+            salt = self._peek().value
+            end = self._peek()
+            self.at += 1
+        if is_hash:
+            secret = end.value if not salt else self.tokens[self.at - 3].value
+            self.methods.append(
+                Method(kind, secret if kind == "bcrypt_password" else secret.lower(), salt)
+            )
+            return
+        method = hash_password(kind, end.value)
+        self.methods.append(method)
+        if kind != "plaintext_password":
+            text = f"{prefix}{kind.removesuffix('password')}hash BY {render_text(method.secret)}"
+            if method.salt:
+                text += f" SALT {render_text(method.salt)}"
+            self.changes.append(_Change(start.start, end.end, text))
+
+    def _read_foreign(self, start: Token) -> None:
+        """A method that another party decides. The embedded engine was built without SSH and
+        refuses its keys, so it is given a certificate's name in their place.
+        """
+        self.at += 1
+        while (
+            self._peek().is_word(*_CLAUSE_WORDS)
+            or self._peek().kind is Kind.TEXT
+            or (
+                self._peek().is_sign(",")
+                and (self._peek(1).kind is Kind.TEXT or self._peek(1).is_word("CN", "SAN", "KEY"))
+            )
+        ):
+            self.at += 1
+        self.methods.append(Method(start.value.lower()))
+        if start.is_word("SSH_KEY"):
+            end = self.tokens[self.at - 1].end
+            self.changes.append(_Change(start.start, end, "ssl_certificate CN 'ssh_key'"))
+
+    def _peek(self, ahead: int = 0) -> Token:
+        return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else _END
+
+    def _take_word(self, word: str) -> bool:
+        if self._peek().is_word(word):
+            self.at += 1
+            return True
+        return False
+
+
+_END = Token(Kind.SIGN, "", 0, 0, "")
+
+
+def starts_method(token: Token) -> bool:
+    return token.is_word("BY", *_WITHOUT_SECRET, *_OTHERS) or (
+        token.kind is Kind.WORD and _PASSWORD_METHOD.fullmatch(token.value) is not None
+    )
+
+
+def _replace(sql: str, changes: Sequence[_Change], start: int = 0) -> str:
+    for change in sorted(changes, key=lambda change: change.start, reverse=True):
+        sql = sql[: change.start] + change.text + sql[change.end :]
+    return sql[start:]
+
+
+def _for_journal(
+    sql: str, tokens: Sequence[Token], changes: Sequence[_Change], caller: str, database: str
+) -> str | None:
+    """Return the statement as `default` can run it again, with the same effect."""
+    more = list(changes)
+    grants = tokens[0].is_word("GRANT", "REVOKE", "SET")
+    for i, token in enumerate(tokens):
+        if token.is_word("CURRENT_USER", "CURRENTUSER"):
+            if not grants:
+                return None  # in a policy's condition it must stay as it is
+            called = i + 2 < len(tokens) and tokens[i + 1].is_sign("(")
+            end = tokens[i + 2].end if called else token.end
+            more.append(_Change(token.start, end, render_name(caller)))
+        if token.is_word("CURRENT") and grants:
+            return None  # CURRENT GRANTS
+        if token.is_word("ON") and database != "default":
+            return None  # a table without its database
+    return _replace(sql, more, tokens[0].start)

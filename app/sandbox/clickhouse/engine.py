@@ -1,0 +1,177 @@
+"""The embedded engine: one per process, one connection of it per client session.
+
+Every call here blocks, and runs outside Python's global lock; a connection belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from app.sandbox.clickhouse.faults import CannotStart, ServerError, parse_engine_error
+from app.sandbox.clickhouse.opening import open_access_control
+
+ADMIN = "default"
+_ADVICE = "pip install 'clickhouse-scim[sandbox]'"
+
+# The engine reads both from the working directory. Default's rights are those that a server's
+# `default` has once access_management is on.
+_CONFIG = "<clickhouse><users_config>users.xml</users_config></clickhouse>\n"
+_USERS = f"""<clickhouse>
+<profiles><default/></profiles>
+<quotas><default/></quotas>
+<users><{ADMIN}>
+  <password></password>
+  <networks><ip>::/0</ip></networks>
+  <profile>default</profile>
+  <quota>default</quota>
+  <access_management>1</access_management>
+  <named_collection_control>1</named_collection_control>
+  <show_named_collections>1</show_named_collections>
+  <show_named_collections_secrets>1</show_named_collections_secrets>
+</{ADMIN}></users>
+</clickhouse>
+"""
+# What the embedded engine sets and a server does not.
+_AS_A_SERVER = "SET implicit_select = 0, allow_introspection_functions = 0"
+
+_CANARY = (
+    "CREATE ROLE `sandbox canary`",
+    "CREATE USER `sandbox canary` DEFAULT ROLE `sandbox canary`",
+    "DROP USER `sandbox canary`",
+    "DROP ROLE `sandbox canary`",
+)
+
+
+class Engine:
+    """The engine with its access control open; tables live under `directory`."""
+
+    def __init__(self, module: Any, directory: Path) -> None:
+        self._module, self._directory = module, directory
+        self.version = self.time_zone = ""
+        self._first: EngineSession | None = None  # when the last one closes, the engine goes
+
+    @classmethod
+    def start(cls, directory: Path) -> Engine:
+        """Return the running engine. The process works in `directory` from here on.
+
+        Raises CannotStart where the engine is not installed or is not a build that is known.
+        """
+        if importlib.util.find_spec("chdb") is None:
+            raise CannotStart(f"the embedded engine is not installed: {_ADVICE}")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "users.xml").write_text(_USERS)
+        (directory / "config.xml").write_text(_CONFIG)
+        os.chdir(directory)
+        import chdb  # noqa: PLC0415  half a second and 300 MB, and it reads the working directory
+
+        library = Path(chdb.__file__).parent / "_chdb.abi3.so"
+        engine = cls(chdb._chdb, directory)  # noqa: SLF001  the classes above it cost a copy
+        session = engine.connect()
+        open_access_control(library, session.run)
+        for statement in _CANARY:
+            try:
+                session.run(statement)
+            except ServerError as error:
+                raise CannotStart(f"the opened engine refused {statement}: {error}") from error
+        ((engine.version, engine.time_zone),) = session.rows("SELECT version(), timezone()")
+        engine._first = session
+        return engine
+
+    def connect(self) -> EngineSession:
+        return EngineSession(self._module.connect("store"))
+
+
+class EngineSession:
+    """One connection of the engine: its user, database, settings and temporary tables."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.run(_AS_A_SERVER)
+
+    def run(self, sql: str, **parameters: str) -> bytes:
+        """Run one statement of any kind; return its result as Native blocks without a gap."""
+        return self._query(sql, "Native", parameters)
+
+    def rows(self, sql: str, **parameters: str) -> list[list[Any]]:
+        """Run a small query and return its rows; 64-bit numbers come as text."""
+        text = self._query(sql, "JSONCompact", parameters)
+        data: list[list[Any]] = json.loads(text)["data"] if text else []
+        return data
+
+    def columns(self, sql: str) -> list[tuple[str, str]]:
+        """Run a query that shows something and return its columns' names and types."""
+        text = self._query(sql, "JSONCompact", {})
+        meta = json.loads(text)["meta"] if text else []
+        return [(column["name"], column["type"]) for column in meta]
+
+    def stream(self, sql: str) -> Iterator[bytes]:
+        """Run one SELECT and yield its result block by block, each a Native block."""
+        try:
+            result = self._connection.send_query(sql, "Native")
+        except RuntimeError as error:
+            raise parse_engine_error(str(error)) from None
+        try:
+            while True:
+                try:
+                    chunk = self._connection.streaming_fetch_result(result)
+                except RuntimeError as error:
+                    result = None
+                    raise parse_engine_error(str(error)) from None
+                if chunk.rows_read() == 0:
+                    result = None
+                    return
+                yield chunk.bytes()
+        finally:
+            if result is not None:  # the reader lost interest: stop the query
+                self._connection.streaming_cancel_query(result)
+
+    def insert(self, sql: str) -> EngineInsert:
+        """Start an INSERT that takes Native blocks; it is checked when the first one arrives."""
+        try:
+            return EngineInsert(self._connection, self._connection.send_insert(sql, "Native"))
+        except RuntimeError as error:
+            raise parse_engine_error(str(error)) from None
+
+    def statements_in(self, sql: str) -> int:
+        """Return how many statements the text holds; 0 where it cannot be parsed."""
+        count: int = self._connection.classify_query(sql)["statement_count"]
+        return count
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _query(self, sql: str, output_format: str, parameters: dict[str, str]) -> bytes:
+        try:
+            result: bytes = self._connection.query(sql, output_format, params=parameters).bytes()
+        except RuntimeError as error:
+            raise parse_engine_error(str(error)) from None
+        return result
+
+
+class EngineInsert:
+    def __init__(self, connection: Any, handle: Any) -> None:
+        self._connection, self._handle = connection, handle
+
+    def write(self, block: bytes) -> None:
+        try:
+            self._connection.insert_append(self._handle, block)
+        except RuntimeError as error:
+            raise parse_engine_error(str(error)) from None
+
+    def finish(self) -> None:
+        """Commit. What was written before an error in a later block stays, as in a server."""
+        try:
+            self._connection.insert_done(self._handle)
+        except RuntimeError as error:
+            raise parse_engine_error(str(error)) from None
+
+    def cancel(self) -> None:
+        try:
+            self._connection.insert_cancel(self._handle)
+        except RuntimeError as error:
+            raise parse_engine_error(str(error)) from None

@@ -1,0 +1,112 @@
+"""Log-in as a server does it (`src/Access/AccessControl.cpp`, `IAccessStorage.cpp`).
+
+Wrong password, unknown user, address not allowed, method expired, method that cannot work here:
+one error, one text, and about one duration, so that a refusal tells nothing but that it is one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.sandbox.clickhouse.access import Access
+from app.sandbox.clickhouse.credentials import first_opened
+from app.sandbox.clickhouse.engine import ADMIN, Engine
+from app.sandbox.clickhouse.faults import ServerError
+from app.sandbox.clickhouse.hosts import Hosts
+from app.sandbox.clickhouse.tokens import render_name
+
+AUTHENTICATION_FAILED, USER_EXPIRED = 516, 720
+_REFUSAL_S = 0.02  # no refusal is faster; one that takes longer makes all others as slow
+
+_USER = """
+SELECT arrayMap(a -> toString(a), auth_type), arrayMap(t -> toUnixTimestamp(t), valid_until),
+    host_ip, host_names, host_names_regexp, host_names_like, default_database
+FROM system.users WHERE name = {name:String}
+"""
+_HAVE_SETTINGS = (
+    "SELECT count() > 0 FROM system.settings_profile_elements WHERE setting_name IS NOT NULL"
+)
+_CHANGED = "SELECT name, value FROM system.settings WHERE changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """`expires_at`: Unix time at which the method that was used ends, as known at log-in; 0 never.
+
+    `settings`: what the user's profiles, roles and own settings differ from the engine's.
+    """
+
+    user: str
+    expires_at: int
+    database: str
+    settings: Mapping[str, str]
+
+    def check(self) -> None:
+        """Raise ServerError 720 once the deadline has passed (Session::checkIfUserIsStillValid)."""
+        if self.expires_at and time.time() >= self.expires_at:
+            raise ServerError(USER_EXPIRED, "DB::Exception: Authentication method used has expired")
+
+
+class Doorkeeper:
+    def __init__(self, engine: Engine, access: Access) -> None:
+        self._access = access
+        self._session = engine.connect()
+        self._lock = threading.Lock()
+        self._slowest_s = _REFUSAL_S
+        self._settings_at = (-1, False)
+
+    def admit(self, user: str, password: str, address: str) -> Login:
+        """Let the user in, or raise ServerError 516. Blocks: hashing, DNS, the engine."""
+        started = time.monotonic()
+        user = user or ADMIN
+        login = self._try(user, password, address)
+        self._slowest_s = max(self._slowest_s, time.monotonic() - started)
+        if login is None:
+            time.sleep(max(0.0, started + self._slowest_s - time.monotonic()))
+            raise ServerError(
+                AUTHENTICATION_FAILED,
+                f"DB::Exception: {user}: Authentication failed: password is incorrect, "
+                "or there is no user with such name.",
+            )
+        return login
+
+    def _try(self, user: str, password: str, address: str) -> Login | None:
+        methods = self._access.methods(user)
+        with self._lock:
+            rows = self._session.rows(_USER, name=user)
+        opened = first_opened(methods, password)
+        if not rows or opened is None:
+            return None
+        kinds, valid_until, ips, names, regexps, likes, database = rows[0]
+        if len(kinds) != len(methods):
+            return None
+        expires_at = int(valid_until[opened])
+        if expires_at and time.time() >= expires_at:
+            return None
+        if not Hosts(ips, names, regexps, likes).contain(address):
+            return None
+        return Login(
+            user=user, expires_at=expires_at, database=database, settings=self._settings(user)
+        )
+
+    def _settings(self, user: str) -> dict[str, str]:
+        """Return the settings that the user starts with.
+
+        EXECUTE AS without a statement takes over the user's constraints but not its values; with
+        one it takes both, so it is asked.
+        """
+        with self._lock:
+            generation = self._access.generation
+            if self._settings_at[0] != generation:
+                (found,) = self._session.rows(_HAVE_SETTINGS)
+                self._settings_at = (generation, bool(found[0]))
+            if not self._settings_at[1]:
+                return {}
+            theirs = self._session.rows(f"EXECUTE AS {render_name(user)} {_CHANGED}")
+            ours = {name for name, _ in self._session.rows(_CHANGED)}
+        return {
+            name: value for name, value in theirs if name not in ours and name != "readonly"
+        } | {name: value for name, value in theirs if name == "readonly"}

@@ -1,0 +1,152 @@
+"""The engine's whole access state as statements that make it again.
+
+`SHOW ACCESS` prints each entity as one statement, in an order that cannot be run: a user with
+default roles comes before the roles. So every entity is made bare first and then given what refers
+to others; the secrets, which the engine does not print, are put back on the way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from app.sandbox.clickhouse.access_statements import starts_method
+from app.sandbox.clickhouse.credentials import Method
+from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, render_name, render_text
+
+_READ_ONLY = "default"  # the user, profile and quota of users.xml
+_AT_ONCE = 500  # names in one statement
+
+
+@dataclass(slots=True)
+class _Parts:
+    """`bare`: names made with nothing; `made`: statements that refer to nothing; `given`: the rest.
+
+    `role_grants`: who gets which roles, by the statement's text before and after the grantee.
+    """
+
+    roles: list[str] = field(default_factory=list)
+    profiles: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    grants: list[str] = field(default_factory=list)
+    role_grants: defaultdict[tuple[str, str], list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    given: list[str] = field(default_factory=list)
+
+
+def render_snapshot(
+    entities: Sequence[str], methods: Mapping[str, Sequence[Method]]
+) -> Iterator[str]:
+    """Yield statements that make `entities`, the lines of SHOW ACCESS, in an empty engine.
+
+    `methods`: each user's, in the order in which the engine lists them. What belongs to `default`
+    is left out: the engine has it from the start, and it cannot be changed.
+    """
+    parts = _Parts()
+    for sql in entities:
+        _sort(sql, parse_tokens(sql), methods, parts)
+    yield from _many("CREATE ROLE ", parts.roles, "")
+    yield from _many("CREATE SETTINGS PROFILE ", parts.profiles, "")
+    yield from parts.made
+    yield from parts.grants
+    for (before, after), grantees in parts.role_grants.items():
+        yield from _many(before, grantees, after)
+    yield from parts.given
+
+
+def _sort(
+    sql: str, tokens: Sequence[Token], methods: Mapping[str, Sequence[Method]], parts: _Parts
+) -> None:
+    words = [token.value if token.kind is Kind.WORD else "" for token in tokens[:3]]
+    match words:
+        case ["CREATE", "USER", _]:
+            _user(sql, tokens, methods, parts)
+        case ["CREATE", "ROLE", _]:
+            parts.roles.append(tokens[2].raw)
+            if len(tokens) > 3:
+                parts.given.append(f"ALTER {sql[tokens[1].start :]}")
+        case ["CREATE", "SETTINGS", "PROFILE"]:
+            if tokens[3].value != _READ_ONLY:
+                parts.profiles.append(tokens[3].raw)
+                if len(tokens) > 4:
+                    parts.given.append(f"ALTER {sql[tokens[1].start :]}")
+        case ["GRANT" | "REVOKE", *_]:
+            _grant(sql, tokens, parts)
+        case ["CREATE", "QUOTA", _] if _value(tokens[2]) == _READ_ONLY:
+            pass
+        case _:
+            parts.given.append(sql)
+
+
+def _user(
+    sql: str, tokens: Sequence[Token], methods: Mapping[str, Sequence[Method]], parts: _Parts
+) -> None:
+    """Split a user into what stands alone, and roles, settings and grantees that need others."""
+    name = _value(tokens[2])
+    if name == _READ_ONLY:
+        return
+    later = next((i for i in range(3, len(tokens)) if _refers(tokens, i)), len(tokens))
+    end = tokens[later].start if later < len(tokens) else len(sql)
+    parts.made.append(_with_secrets(sql[:end].rstrip(), tokens[:later], methods.get(name, ())))
+    if later < len(tokens):
+        parts.given.append(f"ALTER USER {render_name(name)} {sql[end:]}")
+
+
+def _refers(tokens: Sequence[Token], at: int) -> bool:
+    if tokens[at].is_word("SETTINGS", "GRANTEES"):
+        return True
+    return tokens[at].is_word("DEFAULT") and tokens[at + 1].is_word("ROLE")
+
+
+def _with_secrets(sql: str, tokens: Sequence[Token], methods: Sequence[Method]) -> str:
+    starts = [
+        token
+        for before, token in pairwise(tokens)
+        if before.is_word("WITH") or (before.is_sign(",") and starts_method(token))
+    ]
+    for token, method in reversed(list(zip(starts, methods, strict=False))):
+        if text := _render_method(method):
+            end = token.end
+            if method.kind == "ssh_key":  # printed as what stands in for it
+                end = tokens[tokens.index(token) + 2].end
+            sql = sql[: token.start] + text + sql[end:]
+    return sql
+
+
+def _render_method(method: Method) -> str:
+    match method.kind:
+        case "plaintext_password":
+            return f"plaintext_password BY {render_text(method.secret)}"
+        case "sha256_password" | "double_sha1_password" | "bcrypt_password":
+            text = f"{method.kind.removesuffix('password')}hash BY {render_text(method.secret)}"
+        case "scram_sha256_password":
+            text = f"scram_sha256_hash BY {render_text(method.secret)}"
+        case "ssh_key":
+            return "ssh_key BY KEY '' TYPE 'ssh-rsa'"
+        case _:
+            return ""
+    return f"{text} SALT {render_text(method.salt)}" if method.salt else text
+
+
+def _grant(sql: str, tokens: Sequence[Token], parts: _Parts) -> None:
+    at = max(i for i, token in enumerate(tokens) if token.is_word("TO", "FROM"))
+    grantee = tokens[at + 1]
+    if _value(grantee) == _READ_ONLY or tokens[1].is_word("NONE"):
+        return
+    if any(token.is_word("ON") for token in tokens[:at]):
+        parts.grants.append(sql)  # in its order: a partial revoke follows its grant
+    else:
+        key = (sql[: grantee.start], sql[grantee.end :])
+        parts.role_grants[key].append(grantee.raw)
+
+
+def _many(before: str, names: Sequence[str], after: str) -> Iterator[str]:
+    for start in range(0, len(names), _AT_ONCE):
+        yield f"{before}{', '.join(names[start : start + _AT_ONCE])}{after}"
+
+
+def _value(token: Token) -> str:
+    return token.raw if token.kind is Kind.WORD else token.value

@@ -1,0 +1,107 @@
+"""ClickHouse's lexer, as far as a front end needs it: where names, texts and keywords are.
+
+Rules from `src/Parsers/Lexer.cpp`: comments `-- …`, `# …`, `#! …`, `/* … */`; strings in single
+quotes and names in backticks or double quotes, where a backslash escapes and a doubled quote stands
+for itself; heredocs `$tag$ … $tag$`. Text that this cannot read is left to the engine to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+
+class Kind(StrEnum):
+    WORD = auto()
+    NAME = auto()  # in backticks or double quotes
+    TEXT = auto()  # in single quotes, or a heredoc
+    NUMBER = auto()
+    SIGN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`value`: a keyword in capitals, a name or text without its quotes, else as written.
+
+    `start`, `end`: where it stands in the statement. `raw`: as written.
+    """
+
+    kind: Kind
+    value: str
+    start: int
+    end: int
+    raw: str
+
+    def is_word(self, *words: str) -> bool:
+        return self.kind is Kind.WORD and self.value in words
+
+    def is_sign(self, *signs: str) -> bool:
+        return self.kind is Kind.SIGN and self.value in signs
+
+
+_TOKEN = re.compile(
+    r"""
+      (?P<skip> \s+ | --[^\n]* | \#[\ !][^\n]* | /\*.*?\*/ )
+    | (?P<text> '(?: [^'\\] | \\. | '' )*' )
+    | (?P<name> `(?: [^`\\] | \\. | `` )*` | "(?: [^"\\] | \\. | "" )*" )
+    | (?P<heredoc> \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ )
+    | (?P<word> [^\W\d][\w$]* )
+    | (?P<number> \d[\w.]* )
+    | (?P<sign> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)|(['`\"])\2", re.DOTALL)
+_ESCAPED = dict(
+    zip("bfnrt0aveN", ("\b", "\f", "\n", "\r", "\t", "\0", "\a", "\v", "\x1b", ""), strict=True)
+)
+
+
+def parse_tokens(sql: str, limit: int | None = None) -> list[Token]:
+    """Return the statement's tokens, or its first `limit` ones, without comments."""
+    tokens: list[Token] = []
+    for found in _TOKEN.finditer(sql):
+        if limit is not None and len(tokens) == limit:
+            break
+        raw = found[0]
+        match found.lastgroup:
+            case "skip":
+                continue
+            case "text":
+                kind, value = Kind.TEXT, _unquote(raw)
+            case "name":
+                kind, value = Kind.NAME, _unquote(raw)
+            case "heredoc":
+                tag = len(found["tag"]) + 2
+                kind, value = Kind.TEXT, raw[tag:-tag]
+            case "word":
+                kind, value = Kind.WORD, raw.upper()
+            case "number":
+                kind, value = Kind.NUMBER, raw
+            case _:
+                kind, value = Kind.SIGN, raw
+        tokens.append(Token(kind, value, found.start(), found.end(), raw))
+    return tokens
+
+
+def render_name(name: str) -> str:
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def render_text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _unquote(raw: str) -> str:
+    quote = raw[0]
+
+    def replace(found: re.Match[str]) -> str:
+        if found[2]:
+            return quote if found[2] == quote else found[0]
+        code = found[1]
+        if len(code) == 3:
+            return chr(int(code[1:], 16))
+        return _ESCAPED.get(code, code if code in "\\'`\"/=" else found[0])
+
+    return _ESCAPE.sub(replace, raw[1:-1])

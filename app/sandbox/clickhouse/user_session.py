@@ -1,0 +1,121 @@
+"""A user's session in the engine: who it is, what holds for it, and its statements.
+
+All calls block.
+
+Rights are the engine's to check: the session becomes its user by EXECUTE AS, and cannot go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.sandbox.clickhouse.access import Access
+from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineInsert
+from app.sandbox.clickhouse.faults import ServerError
+from app.sandbox.clickhouse.kill import run_kill
+from app.sandbox.clickhouse.login import Login
+from app.sandbox.clickhouse.running import Running
+from app.sandbox.clickhouse.settings import CannotTakeBack, QuerySettings
+from app.sandbox.clickhouse.statements import Statement, Use
+from app.sandbox.clickhouse.tokens import render_name, render_text
+from app.sandbox.clickhouse.wire import Query, header_block
+
+_SYNTAX_ERROR = 62
+_NOT_FOR_INSERT = {"MATERIALIZED", "ALIAS"}
+
+
+class UserSession:
+    def __init__(self, engine: Engine, login: Login, database: str) -> None:
+        """Raises ServerError 81 where the database does not exist, as a server does at log-in."""
+        self._engine, self._login = engine, login
+        self._user, self._database = login.user, database or login.database
+        self._open()
+
+    def _open(self) -> None:
+        self._session = self._engine.connect()
+        try:
+            if self._database:
+                self._session.run(f"USE {render_name(self._database)}")
+            settings = dict(self._login.settings)
+            read_only = settings.pop("readonly", None)
+            for name, value in settings.items():
+                self._session.run(f"SET {render_name(name)} = {render_text(value)}")
+            if self._user != ADMIN:
+                self._session.run(f"EXECUTE AS {render_name(self._user)}")
+            if read_only is not None:  # last, since it forbids all the others
+                self._session.run(f"SET readonly = {render_text(read_only)}")
+        except BaseException:
+            self._session.close()
+            raise
+        self._settings = QuerySettings(self._session, self._login.settings)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def prepare(self, query: Query, statement: Statement) -> None:
+        """Make the session ready for a query, or raise ServerError where it may not be run."""
+        self._login.check()
+        try:
+            self._settings.apply(query.settings, query.important)
+        except CannotTakeBack:
+            self._session.close()
+            self._open()
+            self._settings.apply(query.settings, query.important)
+        if self._session.statements_in(statement.sql) > 1:
+            raise ServerError(
+                _SYNTAX_ERROR,
+                "DB::Exception: Syntax error (Multi-statements are not allowed): "
+                "failed at the end of the first statement",
+            )
+
+    def select(self, sql: str) -> Iterator[bytes]:
+        """Yield a SELECT's blocks; where it has no rows, a block that names its columns."""
+        empty = True
+        for block in self._session.stream(sql):
+            empty = False
+            yield block
+        if empty:
+            described = self._session.rows(f"DESCRIBE ({sql}\n)")
+            yield header_block((name, kind) for name, kind, *_ in described)
+
+    def run(self, statement: Statement, access: Access, running: Running) -> bytes:
+        """Run anything but a SELECT or an INSERT of the client's blocks; return its result."""
+        sql = statement.sql
+        match statement.use:
+            case Use.ACCESS:
+                return access.execute(self._session, sql, self._user, self._database or "default")
+            case Use.KILL:
+                return run_kill(self._session, sql, running)
+            case Use.SETTINGS | Use.USE:
+                result = self._session.run(sql)
+                self._settings.note_set()
+                ((self._user, self._database),) = self._session.rows(
+                    "SELECT currentUser(), currentDatabase()"
+                )
+                return result
+            case _:
+                return self._session.run(sql) or self._header(sql)
+
+    def _header(self, sql: str) -> bytes:
+        """Return the columns of a statement that shows something and found nothing."""
+        if not sql.lstrip()[:4].upper().startswith("SHOW"):
+            return b""
+        columns = self._session.columns(sql)
+        return header_block(columns) if columns else b""
+
+    def begin_insert(self, statement: Statement) -> tuple[bytes, EngineInsert]:
+        """Return the columns that the client is to send, and where its blocks go."""
+        return header_block(self._insert_columns(statement)), self._session.insert(statement.sql)
+
+    def _insert_columns(self, statement: Statement) -> list[tuple[str, str]]:
+        described = self._session.rows(f"DESCRIBE TABLE {statement.target}")
+        if not statement.columns:
+            return [(row[0], row[1]) for row in described if row[2] not in _NOT_FOR_INSERT]
+        types = {name: kind for name, kind, *_ in described}
+        named = statement.column_names
+        if named is not None and all(name in types for name in named):
+            return [(name, types[name]) for name in named]
+        chosen = self._session.rows(
+            f"DESCRIBE (SELECT {statement.columns[1:-1]} FROM {statement.target})"  # noqa: S608
+        )  # the client's own text, run as the client
+        return [(name, kind) for name, kind, *_ in chosen]

@@ -1,0 +1,347 @@
+"""The native protocol's packets, read and written (`src/Server/TCPHandler.cpp`, `Core/Protocol.h`).
+
+Version 54448 is announced: from 54454 on blocks say how each column is serialised, which the
+engine's Native format leaves out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from app.sandbox.clickhouse import compression
+from app.sandbox.clickhouse.faults import Disconnected, ServerError
+from app.sandbox.clickhouse.native_blocks import layout_of
+
+REVISION = 54448
+_OLDEST = 54441  # settings as text and the place for an interserver secret
+_WITH_TRACING = 54442
+
+_READ_SIZE = 1 << 16
+_MAX_TEXT = 1 << 30
+_MAX_HELLO_TEXT = 1 << 16  # before anyone has logged in
+_IMPORTANT = 0x01
+
+
+class FromClient(IntEnum):
+    HELLO = 0
+    QUERY = 1
+    DATA = 2
+    CANCEL = 3
+    PING = 4
+
+
+class ToClient(IntEnum):
+    HELLO = 0
+    DATA = 1
+    EXCEPTION = 2
+    PONG = 4
+    END_OF_STREAM = 5
+    PROFILE_INFO = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    client: str
+    revision: int
+    database: str
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """`important`: the settings that a server must know, or refuse the query."""
+
+    query_id: str
+    settings: Mapping[str, str]
+    important: frozenset[str]
+    compressed: bool
+    sql: str
+
+
+class Reader:
+    """Typed reading over bytes that `more` brings; empty bytes from it end the connection."""
+
+    def __init__(self, more: Callable[[], Awaitable[bytes]]) -> None:
+        self._more = more
+        self._buffer = bytearray()
+        self._at = 0
+        self.text_limit = _MAX_HELLO_TEXT
+
+    async def wait(self) -> None:
+        """Wait until there is a byte to read. Raises Disconnected where none will come."""
+        await self._need(1)
+
+    async def peek(self) -> int:
+        """Return the next byte and leave it where it is."""
+        await self._need(1)
+        return self._buffer[self._at]
+
+    async def _need(self, size: int) -> None:
+        while len(self._buffer) - self._at < size:
+            data = await self._more()
+            if not data:
+                raise Disconnected
+            self._buffer += data
+
+    async def fixed(self, size: int) -> bytes:
+        await self._need(size)
+        start, self._at = self._at, self._at + size
+        return bytes(self._buffer[start : self._at])
+
+    async def byte(self) -> int:
+        await self._need(1)
+        self._at += 1
+        return self._buffer[self._at - 1]
+
+    async def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = await self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+            if shift > 63:
+                raise Disconnected
+
+    async def text(self) -> str:
+        size = await self.varint()
+        if size > self.text_limit:
+            raise Disconnected
+        return (await self.fixed(size)).decode("utf-8", "surrogateescape")
+
+    async def skip(self, size: int) -> None:
+        await self._need(size)
+        self._at += size
+
+    async def skip_texts(self, count: int) -> None:
+        for _ in range(count):
+            buffer, at = self._buffer, self._at
+            if at < len(buffer) and buffer[at] < 0x80:  # short and here: no call for each
+                end = at + 1 + buffer[at]
+                if end <= len(buffer):
+                    self._at = end
+                    continue
+            await self.skip(await self.varint())
+
+    async def word(self) -> int:
+        return int.from_bytes(await self.fixed(8), "little")
+
+    async def last_word(self, count: int) -> int:
+        await self.skip(8 * (count - 1))
+        return await self.word()
+
+    def forget(self) -> None:
+        """Drop what was read."""
+        del self._buffer[: self._at]
+        self._at = 0
+
+    async def block(self) -> tuple[int, bytes]:
+        """Read past one block; return its number of columns, and it without the block info."""
+        while field := await self.varint():
+            await self.skip(1 if field == 1 else 4)  # is_overflows; bucket_num
+        return await self.bare_block()
+
+    async def bare_block(self) -> tuple[int, bytes]:
+        self.forget()
+        columns, rows = await self.varint(), await self.varint()
+        for _ in range(columns):
+            await self.text()
+            layout = layout_of(await self.text())
+            if rows:
+                await layout.prefix(self)
+                await layout.data(self, rows)
+        block = bytes(self._buffer[: self._at])
+        self.forget()
+        return columns, block
+
+
+class Wire(Reader):
+    """One client's connection: what it sends is read, what it is sent is written."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(self._receive)
+        self._reader, self._writer = reader, writer
+        self._frames = Reader(self._receive_frame)
+        self._frames.text_limit = _MAX_TEXT
+        self._compressed = False
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._reader.read(_READ_SIZE)
+        except OSError as error:
+            raise Disconnected from error
+
+    async def _receive_frame(self) -> bytes:
+        head = await self.fixed(compression.HASH_SIZE + compression.HEADER.size)
+        return compression.decompress(head + await self.fixed(compression.frame_size(head)))
+
+    async def read_hello(self) -> Hello:
+        """Raises Disconnected where the client says something else, or is too old."""
+        if await self.varint() != FromClient.HELLO:
+            raise Disconnected
+        client = await self.text()
+        _, _, revision = await self.varint(), await self.varint(), await self.varint()
+        if revision < _OLDEST:
+            raise Disconnected
+        database, user, password = await self.text(), await self.text(), await self.text()
+        self.text_limit = _MAX_TEXT
+        return Hello(
+            client=client,
+            revision=min(revision, REVISION),
+            database=database,
+            user=user,
+            password=password,
+        )
+
+    async def read_query(self, revision: int) -> Query:
+        """Read a Query packet after its type. `revision`: the lower one of both sides."""
+        query_id = await self.text()
+        await self._skip_client_info(revision)
+        settings: dict[str, str] = {}
+        important = set()
+        while name := await self.text():
+            if await self.varint() & _IMPORTANT:
+                important.add(name)
+            settings[name] = await self.text()
+        await self.text()  # a secret between servers
+        await self.varint()  # up to which stage: clients want the end
+        self._compressed = bool(await self.varint())
+        sql = await self.text()
+        self.forget()
+        return Query(
+            query_id=query_id,
+            settings=settings,
+            important=frozenset(important),
+            compressed=self._compressed,
+            sql=sql,
+        )
+
+    async def _skip_client_info(self, revision: int) -> None:
+        if await self.byte() == 0:  # no query: nothing follows
+            return
+        for _ in range(3):  # initial user, query id and address
+            await self.text()
+        if await self.byte() != 1:  # another interface than TCP
+            raise Disconnected
+        for _ in range(3):  # user, host and name of the client
+            await self.text()
+        for _ in range(3):  # its version
+            await self.varint()
+        await self.text()  # quota key
+        if revision >= REVISION:
+            await self.varint()  # distributed depth
+        await self.varint()  # patch version
+        if revision >= _WITH_TRACING and await self.byte():
+            await self.skip(24)
+            await self.text()
+            await self.byte()
+
+    async def read_data(self) -> bytes:
+        """Read a Data packet after its type; return its block, empty where it marks the end."""
+        await self.text()  # an external table's name
+        columns, block = await (self._frames if self._compressed else self).block()
+        return block if columns else b""
+
+    def hello(self, version: str, time_zone: str) -> None:
+        major, minor, patch = (int(part) for part in version.split(".")[:3])
+        self._writer.write(
+            _varint(ToClient.HELLO)
+            + _text("ClickHouse")
+            + b"".join(map(_varint, (major, minor, REVISION)))
+            + _text(time_zone)
+            + _text("sandbox")
+            + _varint(patch)
+        )
+
+    def data(self, block: bytes) -> None:
+        """Send one Native block. It has no table name, is no overflow and of no bucket."""
+        content = b"\x01\x00\x02\xff\xff\xff\xff\x00" + block
+        if self._compressed:
+            content = compression.compress(content)
+        self._writer.write(_varint(ToClient.DATA) + _text("") + content)
+
+    def exception(self, error: ServerError) -> None:
+        self._writer.write(
+            _varint(ToClient.EXCEPTION)
+            + struct.pack("<i", error.code)
+            + _text("DB::Exception")
+            + _text(error.message)
+            + _text("")
+            + b"\0"
+        )
+
+    def pong(self) -> None:
+        self._writer.write(_varint(ToClient.PONG))
+
+    def end_of_stream(self) -> None:
+        self._writer.write(_varint(ToClient.END_OF_STREAM))
+
+    async def flush(self) -> None:
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise Disconnected from error
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):  # it is gone, one way or the other
+            await self._writer.wait_closed()
+
+
+async def split_blocks(native: bytes) -> list[bytes]:
+    """Return the blocks of a result in Native format, which has nothing between them."""
+    reader = Reader(_once(native))
+    reader.text_limit = _MAX_TEXT
+    blocks = []
+    try:
+        while True:
+            await reader.wait()
+            blocks.append((await reader.bare_block())[1])
+    except Disconnected:
+        return blocks
+    except ServerError:  # a type that is not walked here: such results have been one block
+        return [native]
+
+
+def _once(data: bytes) -> Callable[[], Awaitable[bytes]]:
+    parts = [b"", data]
+
+    async def more() -> bytes:
+        return parts.pop() if parts else b""
+
+    return more
+
+
+def text_block(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    """Return a block whose columns are all of type String."""
+    out = [_varint(len(columns)), _varint(len(rows))]
+    for i, name in enumerate(columns):
+        out += [_text(name), _text("String"), *(_text(row[i]) for row in rows)]
+    return b"".join(out)
+
+
+def header_block(columns: Iterable[tuple[str, str]]) -> bytes:
+    """Return a block without rows that says which columns, by name and type, will come."""
+    described = [_text(name) + _text(type_name) for name, type_name in columns]
+    return _varint(len(described)) + _varint(0) + b"".join(described)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape")
+    return _varint(len(data)) + data
