@@ -68,8 +68,6 @@ def parse_path(
     parser = FilterParser(resource_type, text, limits)
     path = parser.attribute_path()
     if not parser.at("["):
-        if parser.position < len(text):
-            raise InvalidPath(f"{shown(text)}: is not a path")
         if parser.unknown:
             return UnknownPath(shown(text))
         return PatchPath(path.schema, path.attribute, None, path.sub)

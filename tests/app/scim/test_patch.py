@@ -310,6 +310,14 @@ REFUSED: dict[str, tuple[list[Op], type[ScimError], str]] = {
     "after the bracket": ([op("add", 'emails[type eq "x"]value', 1)], InvalidPath, "emails"),
     "dots after the bracket": ([op("add", "emails[type pr].a.b", 1)], InvalidPath, "emails"),
     "brackets of a part": ([op("add", 'name.x[a eq "b"]', 1)], InvalidPath, "name.x"),
+    "nothing after the dot": ([op("add", "emails[type pr].", 1)], InvalidPath, "emails"),
+    "brackets of a known part": (
+        [op("remove", 'name.givenName[value eq "b"]')],
+        InvalidPath,
+        "name.givenName",
+    ),
+    "no URN before the colon": ([op("add", "core:title", 1)], InvalidPath, "core:title"),
+    "too long": ([op("add", "x" * 8_193, 1)], InvalidPath, "path: longer than 8192"),
     "open bracket": ([op("add", 'emails[type eq "x"', 1)], InvalidFilter, "filter"),
     "empty brackets": ([op("add", "emails[]", 1)], InvalidFilter, "filter"),
     "brackets of a simple attribute": ([op("add", 'title[value eq "x"]', 1)], InvalidFilter, ""),
@@ -466,13 +474,14 @@ def test_what_is_unknown_does_not_stop_a_deactivation(operations: list[Op]) -> N
     "operations",
     [
         [op("replace", "active", False), op("add", "a.b.c", 1)],
+        [op("replace", "active", False), op("add", "core:x", 1)],
         [op("replace", "active", False), op("add", "title", 1)],
         [op("replace", "active", False), op("add", 'emails[x eq "1"', 1)],
         [op("replace", "active", True), op("add", "shoeSize", 1)],
         [op("replace", "active", False), op("replace", "active", True), op("add", "x", 1)],
         [op("remove", "active"), op("add", "x", 1)],
     ],
-    ids=["path", "value", "filter", "activates", "activates in the end", "removes active"],
+    ids=["path", "URN", "value", "filter", "activates", "activates in the end", "removes active"],
 )
 def test_what_is_malformed_always_stops_and_only_a_deactivation_is_special(
     operations: list[Op],
@@ -693,7 +702,7 @@ OPERATION = st.fixed_dictionaries(
 TYPES = st.sampled_from([(USER, ANA), (GROUP, TEAM)])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(of=TYPES, operations=st.lists(OPERATION, min_size=1, max_size=4))
 def test_a_patch_gives_a_document_or_a_scim_error_and_changes_no_input(
     of: tuple[ResourceType, dict[str, Any]], operations: list[Op]
@@ -716,7 +725,7 @@ def test_a_patch_gives_a_document_or_a_scim_error_and_changes_no_input(
     assert json.dumps([document, operations]) == before
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     of=TYPES,
     operations=st.lists(OPERATION, min_size=2, max_size=4),

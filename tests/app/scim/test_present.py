@@ -89,6 +89,7 @@ SELECTED: dict[str, tuple[str | None, str | None, dict[str, Any]]] = {
         {**ALWAYS, "emails": [{"value": "a@b"}, {"value": "c@d"}]},
     ),
     "a part that nobody has": ("name.middleName", None, ALWAYS),
+    "a part of what is not there": ("ims.value", None, ALWAYS),
     "by URN": (f"{USER_URN}:userName", None, {**ALWAYS, "userName": "ana"}),
     "of an extension": (
         f"{ENTERPRISE_URN}:department",

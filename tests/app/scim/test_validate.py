@@ -397,7 +397,7 @@ def test_an_immutable_attribute_can_be_set_once() -> None:
             refuse_immutable_changes(TYPED, {"serial": "1"}, after)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(body=BODIES)
 def test_a_document_read_again_is_itself(body: dict[str, Any]) -> None:
     before = json.dumps(body)
