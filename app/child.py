@@ -112,7 +112,7 @@ class Child:
                 cwd=program.folder,
                 env=None if program.environ is None else dict(program.environ),
                 start_new_session=True,
-                preexec_fn=die_with(os.getpid()),
+                preexec_fn=_before_exec(os.getpid()),
             )
         finally:
             if log is not None:
@@ -130,6 +130,17 @@ class Child:
     def _next(self, pause: float) -> str:
         when = f"starts again in {pause:g} s" if pause else "starts again"
         return f"{when}; its output is in {self.program.log}" if self.program.log else when
+
+
+def _before_exec(parent: int) -> Callable[[], None]:
+    """Return what a child does first: SIGHUP, which would end it, waits until it has a handler."""
+    die = die_with(parent)
+
+    def before_exec() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        die()
+
+    return before_exec
 
 
 def die_with(parent: int) -> Callable[[], None]:

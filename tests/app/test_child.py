@@ -124,6 +124,17 @@ async def test_stopping_between_two_starts_starts_nothing_more() -> None:
     assert len(said) == 5
 
 
+async def test_a_signal_to_reread_does_not_end_a_child_that_has_no_handler_yet() -> None:
+    said: list[str] = []
+    child = Child(Program(name="one", arguments=["sleep", "600"]), say=said.append)
+    async with running(child):
+        await until(lambda: child.pid)
+        child.send(signal.SIGHUP)
+        child.send(signal.SIGKILL)  # signals that are pending are taken in order of number
+        await until(lambda: said)
+    assert said == ["one was killed by SIGKILL; starts again"]
+
+
 async def test_output_and_environment_are_the_programs_own(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = "import os; print(os.getcwd(), os.environ.get('A'), os.environ.get('HOME'))"
