@@ -226,7 +226,7 @@ def test_large_steps_are_split_and_lose_nobody(
 @pytest.mark.parametrize("char", ["`", "'", "\\", "é", "😀"])
 def test_a_statement_of_the_longest_names_stays_far_below_the_limit(char: str) -> None:
     names = tuple(char * 250 + f"{at:03}" for at in range(1000))
-    for step in (Grant(names, names), KillQueries(names), Create(names, LDAP)):
+    for step in (Grant(names[:300], names[:300]), KillQueries(names), Create(names, LDAP)):
         assert max(len(s.sql.encode()) for s in render(step, names[0])) < 200_000
 
 

@@ -1,0 +1,92 @@
+"""An account with the least rights, and names of a test's own, on a real engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+
+from app.config.privileges import parse_privilege
+from workers.access.model import RoleDefinition
+from workers.access.statements import provisioner_grants, quote_identifier
+from workers.clickhouse.pool import Endpoint, Pool
+from workers.clickhouse.target import Target
+
+Run = Callable[[str], Awaitable[list[tuple[object, ...]]]]
+
+
+class Server(Protocol):
+    """What the `clickhouse` fixture gives: where the administrator `default` can log in."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+@pytest.fixture
+def tag() -> str:
+    """Return a beginning for every name of one test: tests share a server."""
+    return f"t{uuid4().hex[:8]}_"
+
+
+@pytest.fixture
+async def admin(clickhouse: Server) -> AsyncIterator[Pool]:
+    pool = Pool(Endpoint(hosts=((clickhouse.host, clickhouse.port),), user="default"))
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+def sql(admin: Pool) -> Run:
+    """Return what runs a statement as the target's administrator."""
+
+    async def run(statement: str) -> list[tuple[object, ...]]:
+        async with admin.session() as session:
+            return [tuple(row) for row in await session.query(statement)]
+
+    return run
+
+
+@pytest.fixture
+def definition(tag: str) -> RoleDefinition:
+    """Return a role with one of everything."""
+    grants = (
+        "SELECT ON analytics.*",
+        "SELECT(id, country), INSERT ON crm.customers",
+        "SELECT(id) ON analytics.orders",
+        "SHOW ON logs*.*",
+        "SELECT ON crm.tab*",
+        "dictGet ON `a``b`.`it's`",
+    )
+    return RoleDefinition(
+        f"{tag}analyst",
+        grants=tuple(map(parse_privilege, grants)),
+        settings=(
+            ("max_memory_usage", 10**10),
+            ("max_execution_time", 1.5),
+            ("readonly", True),
+            ("log_comment", "a'b\\c"),
+        ),
+        row_filters=(("analytics", "orders", "tenant = 'acme'"),),
+    )
+
+
+@pytest.fixture
+async def endpoint(clickhouse: Server, sql: Run, tag: str, definition: RoleDefinition) -> Endpoint:
+    """Return the account that workers use: nothing but what `provisioner_grants` says."""
+    account = f"{tag}provisioner"
+    await sql(f"CREATE USER {quote_identifier(account)} IDENTIFIED WITH no_password")
+    for grant in provisioner_grants(account, [definition]):
+        await sql(grant)
+    return Endpoint(hosts=((clickhouse.host, clickhouse.port),), user=account)
+
+
+@pytest.fixture
+async def target(endpoint: Endpoint, tag: str) -> AsyncIterator[Target]:
+    """Return the target as its workers see it; the marker role is not there yet."""
+    target = Target(endpoint, f"{tag}managed")
+    yield target
+    await target.close()
