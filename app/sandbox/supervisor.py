@@ -19,7 +19,7 @@ from typing import Any
 
 from app.child import Child, Program
 from app.config.load import check, read_tables
-from app.config.overrides import Applied, without_overrides
+from app.config.overrides import Applied, apply, without_overrides
 from app.config.settings import Settings
 from app.directory import tokens
 from app.directory.link import connect
@@ -268,7 +268,7 @@ class _Sandbox:
         if self._options.config is not None:
             return read_tables(self._options.config, self._environ)
         tables = default_tables(self._options.tenants, target_names(self._options.targets))
-        return Applied(tables, {}, ())
+        return apply(tables, self._environ)
 
     def _write_config(self, tables: Applied) -> Settings:
         """Write what the children read, once it has no mistake. Raises ConfigError."""
