@@ -189,3 +189,60 @@ def test_a_child_whose_parent_died_before_exec_runs_nothing() -> None:
         ["echo", "ran"], check=False, preexec_fn=die_with(gone.pid), capture_output=True
     )
     assert (started.returncode, started.stdout) == (1, b"")
+
+
+ALIKE = """
+import asyncio, sys
+from app.child import Program, run_alike
+
+programs = [Program(name=f"p {at}", arguments=[sys.executable, "-c", sys.argv[1]]) for at in (1, 2)]
+sys.exit(asyncio.run(run_alike(programs, say=lambda text: print(text, flush=True))))
+"""
+# Tells its id, then each SIGHUP, until SIGTERM.
+WAITS = """
+import os, signal
+signal.signal(signal.SIGHUP, lambda *_: print("reread", flush=True))
+print(os.getpid(), flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@asynccontextmanager
+async def alike(code: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ALIKE, code, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(20):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
+
+
+async def test_processes_that_are_alike_live_and_end_together() -> None:
+    async with alike(WAITS) as parent:
+        pids = {int(await line(parent)), int(await line(parent))}
+        parent.send_signal(signal.SIGHUP)
+        assert [await line(parent), await line(parent)] == ["reread", "reread"]
+        os.kill(min(pids), signal.SIGKILL)
+        said = {await line(parent), await line(parent)}
+        (again,) = [int(one) for one in said if one.isdigit()]
+        assert any(one.endswith("was killed by SIGKILL; starts again") for one in said)
+        parent.terminate()
+        assert await parent.wait() == 0
+        assert not any(map(is_alive, {*pids, again}))
+
+
+async def test_one_that_refuses_to_run_ends_them_all() -> None:
+    """As a second receiver would find the configuration wrong or the port taken again."""
+    async with alike("raise SystemExit(2)") as parent:
+        assert await parent.wait() == 2
