@@ -64,13 +64,15 @@ class Failure:
 class Report:
     """What was played. `seqs`: the `X-Event-Seq` of every write, in the order of the answers.
 
-    `sent` counts every request that went out, `repeats` those of them that were repeats.
+    `sent` counts every request that went out, `repeats` those of them that were repeats. `gave_up`:
+    a request got no answer at all, after every repeat; nothing was sent after that.
     """
 
     sent: int = 0
     repeats: int = 0
     writes: int = 0
     duration_s: float = 0.0
+    gave_up: bool = False
     seqs: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -162,6 +164,8 @@ class Player:
         for story in stories:
             async with self._session(story) as session:
                 for step in story.steps:
+                    if report.gave_up:
+                        break
                     await self._play_step(
                         _Scene(
                             session=session,
@@ -201,6 +205,8 @@ class Player:
         async def work() -> None:
             nonlocal done
             for scope in objects:  # shared by the workers: each takes the next object
+                if scene.report.gave_up:
+                    return
                 await self._play_object(scene, scope)
                 done += 1
                 self._progress(Progress(scene.story.title, step.step, done, total))
@@ -227,6 +233,7 @@ class Player:
                     return
                 staging.keep(exchange, scope, document)
             except _Lost as error:
+                scene.report.gave_up = True
                 scene.fail(shown, f"no answer: {error}")
                 return
             except StoryError as error:

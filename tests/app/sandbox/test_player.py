@@ -294,3 +294,17 @@ async def test_a_whole_day_builds_on_what_earlier_stories_learnt(endpoint: Endpo
     assert report.failures == []
     assert endpoint.users["Users-3"]["active"] is True
     assert len(endpoint.users) == 203
+
+
+async def test_nothing_more_is_sent_to_a_receiver_that_does_not_answer_at_all(
+    endpoint: Endpoint,
+) -> None:
+    async def cut_off(request: web.Request, _: int) -> None:
+        assert request.transport is not None
+        request.transport.abort()
+
+    endpoint.refuse = cut_off
+    told = player(endpoint, at_once=1, patience=Patience(attempts=2))
+    report = await told.play(load_chain("okta_first_sync"))
+    assert (report.gave_up, report.sent, len(report.failures)) == (True, 2, 1)
+    assert report.failures[0].reason.startswith("no answer: ServerDisconnectedError")
