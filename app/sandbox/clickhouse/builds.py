@@ -35,6 +35,14 @@ BUILDS: Mapping[str, Build] = {
         users=0x20C734F8,
         memory=0x20C71AF0,
     ),
+    # chdb-core 26.9.0, manylinux aarch64
+    "6cc809869151f9d6f28390559ef55d65b1cb86cb": Build(
+        machine="aarch64",
+        size=493_832_505,
+        control=0x1D19DD20,
+        users=0x1D1A1100,
+        memory=0x1D19F6F8,
+    ),
 }
 
 

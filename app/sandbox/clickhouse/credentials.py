@@ -12,14 +12,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import bcrypt
+
 _SCRAM_ROUNDS = 4096
+_BCRYPT_ROUNDS = 12  # the default of bcrypt_workfactor
+_BCRYPT_BYTES = 72  # of a password are looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """One way to log in. `kind`: as `system.users.auth_type` says it.
 
-    `secret`: the password itself for `plaintext_password`, else the hash in lower-case hex.
+    `secret`: the password itself for `plaintext_password`, bcrypt's own text, else hex in small
+    letters.
     """
 
     kind: str
@@ -37,6 +42,9 @@ def hash_password(kind: str, password: str) -> Method:
             return Method(kind, _double_sha1(password))
         case "scram_sha256_password":
             return Method(kind, _scram(password, salt), salt)
+        case "bcrypt_password":
+            start = bcrypt.gensalt(_BCRYPT_ROUNDS, b"2a")
+            return Method(kind, bcrypt.hashpw(_bytes(password)[:_BCRYPT_BYTES], start).decode())
         case _:
             return Method(kind, password)
 
@@ -58,6 +66,8 @@ def opens(method: Method, password: str) -> bool:
             return _same(method.secret, _double_sha1(password))
         case "scram_sha256_password":
             return _same(method.secret, _scram(password, method.salt))
+        case "bcrypt_password":
+            return _opens_bcrypt(method.secret, password)
         case _:
             return False
 
@@ -85,6 +95,13 @@ def _double_sha1(password: str) -> str:
 
 def _scram(password: str, salt: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", _bytes(password), _bytes(salt), _SCRAM_ROUNDS).hex()
+
+
+def _opens_bcrypt(secret: str, password: str) -> bool:
+    try:
+        return bcrypt.checkpw(_bytes(password)[:_BCRYPT_BYTES], _bytes(secret))
+    except ValueError:  # a hash that the engine took by its length alone
+        return False
 
 
 def _same(kept: str, given: str) -> bool:

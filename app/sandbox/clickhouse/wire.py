@@ -171,6 +171,7 @@ class Wire(Reader):
         self._frames = Reader(self._receive_frame)
         self._frames.text_limit = _MAX_TEXT
         self._compressed = False
+        self._out: list[bytes] = []  # sent together: a system call costs more than a packet
 
     async def _receive(self) -> bytes:
         try:
@@ -251,7 +252,7 @@ class Wire(Reader):
 
     def hello(self, version: str, time_zone: str) -> None:
         major, minor, patch = (int(part) for part in version.split(".")[:3])
-        self._writer.write(
+        self._out.append(
             _varint(ToClient.HELLO)
             + _text("ClickHouse")
             + b"".join(map(_varint, (major, minor, REVISION)))
@@ -265,10 +266,10 @@ class Wire(Reader):
         content = b"\x01\x00\x02\xff\xff\xff\xff\x00" + block
         if self._compressed:
             content = compression.compress(content)
-        self._writer.write(_varint(ToClient.DATA) + _text("") + content)
+        self._out.append(_varint(ToClient.DATA) + _text("") + content)
 
     def exception(self, error: ServerError) -> None:
-        self._writer.write(
+        self._out.append(
             _varint(ToClient.EXCEPTION)
             + struct.pack("<i", error.code)
             + _text("DB::Exception")
@@ -278,12 +279,14 @@ class Wire(Reader):
         )
 
     def pong(self) -> None:
-        self._writer.write(_varint(ToClient.PONG))
+        self._out.append(_varint(ToClient.PONG))
 
     def end_of_stream(self) -> None:
-        self._writer.write(_varint(ToClient.END_OF_STREAM))
+        self._out.append(_varint(ToClient.END_OF_STREAM))
 
     async def flush(self) -> None:
+        self._writer.write(b"".join(self._out))
+        self._out.clear()
         try:
             await self._writer.drain()
         except OSError as error:
