@@ -139,9 +139,12 @@ async def test_a_percent_sign_is_not_a_place_for_an_argument(endpoint: Endpoint)
         assert await one(pool, "SELECT '%(x)s %s %%'") == "%(x)s %s %%"
 
 
-async def test_a_host_that_refuses_is_passed_over(endpoint: Endpoint) -> None:
-    async with pool_of(endpoint, ("127.0.0.1", unused_port()), *endpoint.hosts) as pool:
+async def test_a_host_that_refuses_is_passed_over_for_good(endpoint: Endpoint, wire: Wire) -> None:
+    hosts = (("127.0.0.1", unused_port()), ("127.0.0.1", wire.port))
+    async with pool_of(endpoint, *hosts) as pool:
         assert await one(pool) == 1
+        assert await one(pool) == 1
+        assert wire.connections == 1
 
 
 async def test_a_host_that_is_silent_is_passed_over_in_time(
@@ -162,11 +165,16 @@ async def test_when_no_host_answers_the_target_is_unavailable(
         assert await seconds(lambda: one(pool)) < 2
 
 
-async def test_a_log_in_that_fails_is_nobodys_resource_to_blame(endpoint: Endpoint) -> None:
-    async with pool_of(endpoint, user="nobody_of_this_name") as pool:
+@pytest.mark.parametrize(
+    ("wrong", "code"), [({"user": "nobody_of_this_name"}, 516), ({"database": "no_such"}, 81)]
+)
+async def test_a_log_in_that_fails_is_nobodys_resource_to_blame(
+    endpoint: Endpoint, wrong: dict[str, str], code: int
+) -> None:
+    async with pool_of(endpoint, **wrong) as pool:
         with pytest.raises(TargetUnavailable) as refused:
             await one(pool)
-    assert refused.value.code == 516
+    assert refused.value.code == code
 
 
 async def test_a_server_that_falls_silent_is_given_up_in_time(
