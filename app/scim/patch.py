@@ -19,7 +19,7 @@ from app.errors import (
     NoTarget,
     TooMany,
 )
-from app.scim.attribute import SCHEMAS, ResourceType
+from app.scim.attribute import ResourceType
 from app.scim.filter import Comparison, Filter, Or
 from app.scim.limits import DEFAULT_LIMITS, Limits
 from app.scim.members import MemberChange
@@ -112,15 +112,10 @@ def apply_patch(
             draft.members.record(operation.members)
         elif isinstance(operation.path, SchemaPath):
             draft.remove_extension(operation.path.schema)
-        elif isinstance(operation.path, PatchPath) and _is_stored(operation.path):
+        elif isinstance(operation.path, PatchPath):
             draft.change(operation.op, operation.path, operation.value)
     members = draft.members.change() if draft.members.touched else None
     return Patched(draft.finished(), members, tuple(ignored))
-
-
-def _is_stored(path: PatchPath) -> bool:
-    """A password is never in a document, and `schemas` follows from what is."""
-    return path.attribute.mutability != "writeOnly" and path.attribute is not SCHEMAS
 
 
 def _deactivates(operations: tuple[Operation, ...]) -> bool:
@@ -352,7 +347,5 @@ def _has_value(value: object) -> bool:
 
 
 def _member(item: dict[str, Any], key: str) -> Any:
-    """Return the member of that name, in any case; the exact one first."""
-    if key in item:
-        return item[key]
+    """Return the member of that name, in any case."""
     return next((value for name, value in item.items() if name.lower() == key), None)
