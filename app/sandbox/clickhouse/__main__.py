@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import logging
 import os
 import signal
@@ -11,8 +12,9 @@ import sys
 from pathlib import Path
 
 from app.sandbox.clickhouse.faults import CannotStart
-from app.sandbox.clickhouse.server import Server
 
+_NEEDED = ("chdb", "bcrypt", "lz4", "zstd", "clickhouse_cityhash")
+_ADVICE = "pip install 'clickhouse-scim[sandbox]'"
 _WARNING = (
     "This is the ClickHouse sandbox: a server for development and tests around the embedded "
     "engine. Keep nothing here that you cannot lose."
@@ -37,6 +39,11 @@ def main() -> int:
 
 
 async def _serve(host: str, port: int, directory: Path) -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CannotStart(f"{', '.join(missing)} not installed; run: {_ADVICE}")
+    from app.sandbox.clickhouse.server import Server  # noqa: PLC0415  it imports what is needed
+
     server = Server(directory)
     listening = await server.listen(host, port)
     stop = asyncio.Event()

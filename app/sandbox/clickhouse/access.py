@@ -3,6 +3,12 @@
 The engine decides who may do what and holds every entity in memory. Here its access statements are
 put in a row, run, and journalled before they are acknowledged; what the engine never shows again,
 the secrets, is kept for the log-in.
+
+A record of the journal is one of
+
+    {"sql": …}                         a statement that was acknowledged
+    {"sql": …, "failed": true}         one that stopped at an entity, with those before it done
+    {"together": […], "methods": {…}}  from a compaction: statements in any order, users' secrets
 """
 
 from __future__ import annotations
@@ -11,7 +17,9 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from app.sandbox.clickhouse.access_statements import AccessStatement, parse_access_statement
 from app.sandbox.clickhouse.credentials import Method
@@ -22,19 +30,18 @@ from app.sandbox.clickhouse.snapshot import render_snapshot
 
 log = logging.getLogger(__name__)
 
+_READ_ONLY_STORAGE = 495
 # A statement that ends with one of these has changed nothing: its text, its names or the caller's
 # rights were refused before the first entity was touched.
 _NOTHING_DONE = frozenset({36, 62, 115, 164, 192, 344, 497, 509, 511})
 # These stop at the entity that is in the way; those written before it are done, in that order, so
 # that running the statement again on the same state does the same.
 _DONE_IN_ORDER = {"CREATE": 493, "DROP": 492}
-_COMPACT_AFTER = 2000  # records beyond twice what the last compaction left
-_BATCH = 100_000  # characters in one text for the engine, which takes 262,144 bytes
+_COMPACT_AFTER = 1500  # records beyond those that the last compaction left: 0.4 s of replay
 
 
 class Access:
     def __init__(self, engine: Engine, directory: Path) -> None:
-        self._engine = engine
         self._journal = Journal(directory / "access.journal")
         self._lock = threading.Lock()
         self._methods: dict[str, tuple[Method, ...]] = {}
@@ -42,24 +49,21 @@ class Access:
         self._admin = engine.connect()
         self.generation = 0  # counts changes, so that what is derived can be remembered
 
-    def restore(self) -> int:
-        """Bring back what was acknowledged; return the number of records."""
-        records = [json.loads(text) for text in self._journal.open()]
+    def restore(self) -> None:
+        """Bring back what was acknowledged."""
         self._methods = {ADMIN: (Method("plaintext_password"),)}
-        waiting: list[str] = []
-        size = 0
-        for record in records:
-            failed = record.get("failed", False)
-            if failed or size + len(record["sql"]) > _BATCH:
-                self._run_again(waiting)
-                waiting, size = [], 0
-            if failed:
-                self._run_again([record["sql"]])
+        self._admin.run("SET max_threads = 1")  # twice as fast for statements run together
+        for text in self._journal.open():
+            record = json.loads(text)
+            if "sql" in record:
+                self._run_again(record["sql"])
             else:
-                waiting.append(record["sql"])
-                size += len(record["sql"])
-        self._run_again(waiting)
-        return len(records)
+                self._run_together(record["together"])
+                self._methods |= {
+                    name: tuple(Method(**method) for method in methods)
+                    for name, methods in record["methods"].items()
+                }
+        self._admin.run("SET max_threads = DEFAULT")
 
     def execute(self, session: EngineSession, sql: str, caller: str, database: str) -> bytes:
         """Run one access statement as `session`; when this returns or raises, it is on disk."""
@@ -69,6 +73,12 @@ class Access:
             if session.statements_in(sql) == 1:
                 raise
             return session.run(sql)  # no statement at all: the engine says why
+        if statement.read_only is not None and _may(session, statement.right, caller):
+            raise ServerError(
+                _READ_ONLY_STORAGE,
+                f"DB::Exception: Cannot change {statement.read_only} in users_xml "
+                "because this storage is readonly",
+            )
         with self._lock:
             try:
                 result = session.run(statement.sql)
@@ -93,7 +103,7 @@ class Access:
         if _DONE_IN_ORDER.get(statement.verb) == error.code:
             self._keep(statement.journal, failed=True)
         else:
-            self._keep(None)
+            self._compact()
 
     def _done(self, statement: AccessStatement) -> tuple[str, ...]:
         """Return the users of a statement that stopped half-way to whom it was done."""
@@ -118,50 +128,61 @@ class Access:
                     self._methods[user] = statement.methods or (Method("no_password"),)
             elif held is not None:
                 self._methods[user] = _altered(held, statement)
-        if statement.new_name is not None and statement.users and users:
-            moved = self._methods.pop(statement.users[0], None)
+        if statement.new_name is not None and users:
+            moved = self._methods.pop(users[0], None)
             if moved is not None:
                 self._methods[statement.new_name] = moved
 
     def _keep(self, sql: str | None, *, failed: bool = False) -> None:
-        if sql is None or self._journal.records > 2 * self._compacted + _COMPACT_AFTER:
+        if sql is None or self._journal.records > self._compacted + _COMPACT_AFTER:
             self._compact()
         else:
             self._journal.append(json.dumps({"sql": sql} | ({"failed": True} if failed else {})))
 
     def _compact(self) -> None:
         """Write the state in the place of the history that led to it."""
-        self._journal.replace(self._records())
+        self._journal.replace(map(json.dumps, self._records()))
         self._compacted = self._journal.records
 
-    def _records(self) -> Iterator[str]:
+    def _records(self) -> Iterator[dict[str, Any]]:
         entities = [line for (line,) in self._admin.rows("SHOW ACCESS")]
-        for sql in render_snapshot(entities, self._methods):
-            yield json.dumps({"sql": sql})
+        for together in render_snapshot(entities, self._methods):
+            yield {"together": together, "methods": {}}
+        secrets = {
+            name: [asdict(method) for method in methods]
+            for name, methods in self._methods.items()
+            if name != ADMIN
+        }
+        yield {"together": [], "methods": secrets}
 
-    def _run_again(self, statements: Sequence[str]) -> None:
-        """Run what was once acknowledged, many at a time, and follow the secrets in it.
+    def _run_again(self, sql: str) -> None:
+        """Do again what was once acknowledged, in full or up to where it stopped."""
+        statement = parse_access_statement(sql, ADMIN, "default")
+        users: Sequence[str] = statement.users
+        try:
+            self._admin.run(statement.sql)
+        except ServerError as error:
+            log.info("journal.stopped code=%d", error.code)
+            users = self._done(statement)
+        self._follow(statement, users)
 
-        Where a batch stops, its statements are run one by one: those that were done already are
-        refused or change nothing, so the end is the same.
-        """
+    def _run_together(self, statements: Sequence[str]) -> None:
+        """Run statements that do not depend on one another: five times as fast as one by one."""
         if not statements:
             return
-        parsed = [parse_access_statement(sql, ADMIN, "default") for sql in statements]
-        stopped = False
         try:
-            self._admin.run(";\n".join(statement.sql for statement in parsed))
+            self._admin.run("\nPARALLEL WITH\n".join(statements))
         except ServerError:
-            stopped = True
-        for statement in parsed:
-            users: Sequence[str] = statement.users
-            if stopped:
+            for sql in statements:
                 try:
-                    self._admin.run(statement.sql)
-                except ServerError as error:
+                    self._admin.run(sql)
+                except ServerError as error:  # those that were done are refused: they exist
                     log.info("journal.refused code=%d", error.code)
-                    users = self._done(statement)
-            self._follow(statement, users)
+
+
+def _may(session: EngineSession, right: str, caller: str) -> bool:
+    """Tell whether the caller has the right: if not, the engine refuses, with 497 as a server."""
+    return caller == ADMIN or session.rows(f"CHECK GRANT {right}") == [[1]]
 
 
 def _altered(held: tuple[Method, ...], statement: AccessStatement) -> tuple[Method, ...]:

@@ -26,6 +26,8 @@ _PASSWORDS = {
     "PLAINTEXT": "plaintext_password",
 }
 _OTHERS = {"LDAP", "KERBEROS", "SSL_CERTIFICATE", "SSH_KEY", "HTTP", "JWT"}
+_ENTITY_VERBS = {"CREATE", "ALTER", "DROP", "MOVE"}
+_READ_ONLY = "default"
 _WITHOUT_SECRET = {"NO_PASSWORD", "NO_AUTHENTICATION"}
 _PASSWORD_METHOD = re.compile(r"(SHA256|DOUBLE_SHA1|SCRAM_SHA256|BCRYPT|PLAINTEXT)_(PASSWORD|HASH)")
 _CLAUSE_WORDS = {"CN", "SAN", "SERVER", "SCHEME", "REALM", "KEY", "TYPE", "BY", "CLAIMS"}
@@ -33,9 +35,10 @@ _CLAUSE_WORDS = {"CN", "SAN", "SERVER", "SCHEME", "REALM", "KEY", "TYPE", "BY", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessStatement:
-    """`sql`: for the engine and the journal, without EXECUTE AS for the latter.
+    """`sql`: for the engine. `journal`: for a replay by `default`, without EXECUTE AS.
 
-    `users`: the users that CREATE, ALTER or DROP USER names. `methods`: what IDENTIFIED says.
+    `users`: those that CREATE, ALTER or DROP USER names. `methods`: what IDENTIFIED says.
+    `entities`: how many entities it may be about; 1 means one at most.
     """
 
     sql: str
@@ -48,6 +51,8 @@ class AccessStatement:
     new_name: str | None = None
     if_not_exists: bool = False
     entities: int = 1
+    read_only: str | None = None  # the entity of users.xml that it would change
+    right: str = ""  # that whoever may change that one holds
 
 
 def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatement:
@@ -67,37 +72,68 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
     rewritten = _replace(sql, changes)
     journal = _for_journal(sql, tokens, changes, caller, database)
     verb = tokens[0].value
+    read_only, right = _of_users_xml(tokens)
     entities = 1 + sum(token.is_sign(",") for token in tokens)
-    if verb not in {"CREATE", "ALTER", "DROP"} or not _is_user(tokens):
-        return AccessStatement(sql=rewritten, journal=journal, verb=verb, entities=entities)
+    if verb not in {"CREATE", "ALTER", "DROP"} or not _after_user(tokens):
+        return AccessStatement(
+            sql=rewritten,
+            journal=journal,
+            verb=verb,
+            entities=entities,
+            read_only=read_only,
+            right=right,
+        )
     words = [token.value for token in tokens if token.kind is Kind.WORD]
     return AccessStatement(
         sql=rewritten,
         journal=journal,
         verb=verb,
-        users=_names(tokens),
+        users=_names(tokens, _after_user(tokens)),
         methods=tuple(clause.methods) if clause else None,
         adds=clause is not None and clause.adds,
         resets="RESET" in words and "AUTHENTICATION" in words,
         new_name=_new_name(tokens) if verb == "ALTER" else None,
         if_not_exists=words[2:5] == ["IF", "NOT", "EXISTS"],
         entities=entities,
+        read_only=read_only,
+        right=right,
     )
 
 
-def _is_user(tokens: Sequence[Token]) -> bool:
-    rest = tokens[3:] if tokens[1].is_word("OR") else tokens[1:]
-    return bool(rest) and rest[0].is_word("USER")
+def _after_user(tokens: Sequence[Token]) -> int:
+    """Return where the names of a statement about users start; 0 where it is about others."""
+    at = 3 if tokens[1].is_word("OR") else 1
+    return at + 1 if at < len(tokens) and tokens[at].is_word("USER") else 0
 
 
-def _names(tokens: Sequence[Token]) -> tuple[str, ...]:
-    """Return the users that follow USER and its IF or OR clause.
+def _of_users_xml(tokens: Sequence[Token]) -> tuple[str | None, str]:
+    """Return which entity of users.xml a statement is about, and the right that it takes.
+
+    A server reads its first user, profile and quota, all called `default`, from a file and refuses
+    every statement about them with 495, whatever it would do.
+    """
+    for i, token in enumerate(tokens[:6]):
+        if token.is_word("USER", "PROFILE", "QUOTA") and tokens[0].is_word(*_ENTITY_VERBS):
+            if _READ_ONLY not in _names(tokens, i + 1):
+                return None, ""
+            what = "SETTINGS PROFILE" if token.value == "PROFILE" else token.value
+            where = f" ON {render_name(_READ_ONLY)}" if what == "USER" else " ON *.*"
+            return f"{what.lower()} `{_READ_ONLY}`", f"{tokens[0].value} {what}{where}"
+    word = "FROM" if tokens[0].is_word("REVOKE") else "TO"
+    if tokens[0].is_word("GRANT", "REVOKE", "SET"):
+        at = max((i for i, token in enumerate(tokens) if token.is_word(word)), default=-1) + 1
+        if 0 < at < len(tokens) and _READ_ONLY in _names(tokens, at):
+            return f"user `{_READ_ONLY}`", "ROLE ADMIN ON *.*"
+    return None, ""
+
+
+def _names(tokens: Sequence[Token], at: int) -> tuple[str, ...]:
+    """Return the names that start at `at`, after an IF or OR clause.
 
     `name@'%'` is `name`; `name@'host'` is a name of its own, `name@host` (ClickHouse's
     ASTUserNameWithHost).
     """
-    at = next(i for i, token in enumerate(tokens) if token.is_word("USER")) + 1
-    if tokens[at].is_word("OR"):
+    if at < len(tokens) and tokens[at].is_word("OR"):
         at += 2
     while at < len(tokens) and tokens[at].is_word("IF", "NOT", "EXISTS"):
         at += 1

@@ -5,7 +5,6 @@ Every call here blocks, and runs outside Python's global lock; a connection belo
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from app.sandbox.clickhouse.faults import CannotStart, ServerError, parse_engine
 from app.sandbox.clickhouse.opening import open_access_control
 
 ADMIN = "default"
-_ADVICE = "pip install 'clickhouse-scim[sandbox]'"
 
 # The engine reads both from the working directory. Default's rights are those that a server's
 # `default` has once access_management is on.
@@ -59,10 +57,8 @@ class Engine:
     def start(cls, directory: Path) -> Engine:
         """Return the running engine. The process works in `directory` from here on.
 
-        Raises CannotStart where the engine is not installed or is not a build that is known.
+        Raises CannotStart where it is not a build that is known.
         """
-        if importlib.util.find_spec("chdb") is None:
-            raise CannotStart(f"the embedded engine is not installed: {_ADVICE}")
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "users.xml").write_text(_USERS)
         (directory / "config.xml").write_text(_CONFIG)
@@ -141,6 +137,9 @@ class EngineSession:
         """Return how many statements the text holds; 0 where it cannot be parsed."""
         count: int = self._connection.classify_query(sql)["statement_count"]
         return count
+
+    def only_reads(self, sql: str) -> bool:
+        return bool(self._connection.classify_query(sql)["query_class"].name == "READ_ONLY")
 
     def close(self) -> None:
         self._connection.close()

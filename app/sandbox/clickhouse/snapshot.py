@@ -8,7 +8,7 @@ to others; the secrets, which the engine does not print, are put back on the way
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -17,7 +17,8 @@ from app.sandbox.clickhouse.credentials import Method
 from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, render_name, render_text
 
 _READ_ONLY = "default"  # the user, profile and quota of users.xml
-_AT_ONCE = 500  # names in one statement
+_AT_ONCE = 200  # names in one statement
+_TOGETHER_SIZE = 50_000  # characters; four bytes each are within max_query_size (262,144)
 
 
 @dataclass(slots=True)
@@ -39,22 +40,23 @@ class _Parts:
 
 def render_snapshot(
     entities: Sequence[str], methods: Mapping[str, Sequence[Method]]
-) -> Iterator[str]:
+) -> Iterator[list[str]]:
     """Yield statements that make `entities`, the lines of SHOW ACCESS, in an empty engine.
 
-    `methods`: each user's, in the order in which the engine lists them. What belongs to `default`
-    is left out: the engine has it from the start, and it cannot be changed.
+    Those of one list may run in any order. `methods`: each user's, in the order in which the engine
+    lists them. What belongs to `default` is left out: the engine has it from the start, and it
+    cannot be changed.
     """
     parts = _Parts()
     for sql in entities:
         _sort(sql, parse_tokens(sql), methods, parts)
-    yield from _many("CREATE ROLE ", parts.roles, "")
-    yield from _many("CREATE SETTINGS PROFILE ", parts.profiles, "")
-    yield from parts.made
-    yield from parts.grants
+    yield from _together(_many("CREATE ROLE ", parts.roles, ""))
+    yield from _together(_many("CREATE SETTINGS PROFILE ", parts.profiles, ""))
+    yield from _together(parts.made)
+    yield from ([sql] for sql in parts.grants)  # a partial revoke follows its grant
     for (before, after), grantees in parts.role_grants.items():
-        yield from _many(before, grantees, after)
-    yield from parts.given
+        yield from ([sql] for sql in _many(before, grantees, after))
+    yield from _together(parts.given)
 
 
 def _sort(
@@ -109,10 +111,7 @@ def _with_secrets(sql: str, tokens: Sequence[Token], methods: Sequence[Method]) 
     ]
     for token, method in reversed(list(zip(starts, methods, strict=False))):
         if text := _render_method(method):
-            end = token.end
-            if method.kind == "ssh_key":  # printed as what stands in for it
-                end = tokens[tokens.index(token) + 2].end
-            sql = sql[: token.start] + text + sql[end:]
+            sql = sql[: token.start] + text + sql[token.end :]
     return sql
 
 
@@ -124,8 +123,6 @@ def _render_method(method: Method) -> str:
             text = f"{method.kind.removesuffix('password')}hash BY {render_text(method.secret)}"
         case "scram_sha256_password":
             text = f"scram_sha256_hash BY {render_text(method.secret)}"
-        case "ssh_key":
-            return "ssh_key BY KEY '' TYPE 'ssh-rsa'"
         case _:
             return ""
     return f"{text} SALT {render_text(method.salt)}" if method.salt else text
@@ -137,10 +134,24 @@ def _grant(sql: str, tokens: Sequence[Token], parts: _Parts) -> None:
     if _value(grantee) == _READ_ONLY or tokens[1].is_word("NONE"):
         return
     if any(token.is_word("ON") for token in tokens[:at]):
-        parts.grants.append(sql)  # in its order: a partial revoke follows its grant
+        parts.grants.append(sql)
     else:
         key = (sql[: grantee.start], sql[grantee.end :])
         parts.role_grants[key].append(grantee.raw)
+
+
+def _together(statements: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the statements in lists whose text is short enough for one query."""
+    together: list[str] = []
+    size = 0
+    for sql in statements:
+        if together and size + len(sql) > _TOGETHER_SIZE:
+            yield together
+            together, size = [], 0
+        together.append(sql)
+        size += len(sql) + len("\nPARALLEL WITH\n")
+    if together:
+        yield together
 
 
 def _many(before: str, names: Sequence[str], after: str) -> Iterator[str]:

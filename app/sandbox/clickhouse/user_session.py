@@ -20,7 +20,7 @@ from app.sandbox.clickhouse.statements import Statement, Use
 from app.sandbox.clickhouse.tokens import render_name, render_text
 from app.sandbox.clickhouse.wire import Query, header_block
 
-_SYNTAX_ERROR = 62
+_SYNTAX_ERROR, _READONLY = 62, 164
 _NOT_FOR_INSERT = {"MATERIALIZED", "ALIAS"}
 
 
@@ -42,12 +42,22 @@ class UserSession:
                 self._session.run(f"SET {render_name(name)} = {render_text(value)}")
             if self._user != ADMIN:
                 self._session.run(f"EXECUTE AS {render_name(self._user)}")
-            if read_only is not None:  # last, since it forbids all the others
-                self._session.run(f"SET readonly = {render_text(read_only)}")
+            self._read_only = read_only is not None and not self._sets_read_only(read_only)
         except BaseException:
             self._session.close()
             raise
         self._settings = QuerySettings(self._session, self._login.settings)
+
+    def _sets_read_only(self, value: str) -> bool:
+        """Set `readonly`, last, since it forbids all other changes; tell whether that worked.
+
+        A constraint on the setting itself stands in the way here; then it is up to `prepare`.
+        """
+        try:
+            self._session.run(f"SET readonly = {render_text(value)}")
+        except ServerError:
+            return False
+        return True
 
     def close(self) -> None:
         self._session.close()
@@ -61,6 +71,11 @@ class UserSession:
             self._session.close()
             self._open()
             self._settings.apply(query.settings, query.important)
+        if self._read_only and not self._session.only_reads(statement.sql):
+            raise ServerError(
+                _READONLY,
+                f"DB::Exception: {self._user}: Cannot execute query in readonly mode.",
+            )
         if self._session.statements_in(statement.sql) > 1:
             raise ServerError(
                 _SYNTAX_ERROR,
