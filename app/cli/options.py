@@ -49,7 +49,7 @@ def volatile_option(function: Function) -> Function:
 
 def read_settings(path: Path) -> Settings:
     """Return the checked configuration. Raises ConfigError: exit code 2, a line per mistake."""
-    from app.config.load import load  # noqa: PLC0415 - pydantic takes 0.2 s, and --help needs none
+    from app.config.load import load  # noqa: PLC0415 - --help needs no pydantic
 
     return load(path, process_environ())
 

@@ -44,7 +44,7 @@ def printable(value: object) -> str:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    from rich import box  # noqa: PLC0415 - 0.1 s that JSON and --help need not pay
+    from rich import box  # noqa: PLC0415 - JSON and --help need none of it
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.config.suggest import closest
@@ -67,45 +67,95 @@ def check_tenant(
             yield draft.problem(key, f"role {role} {why}; use another role")
 
 
-def check_pair(one: Draft, other: Draft) -> Iterator[Problem]:
-    """Yield what keeps two tenants from sharing a target: nothing may cross between them."""
-    shared = [name for name in other.tenant.targets if name in one.tenant.targets]
-    if not shared:
-        return
-    where = f"shares target {shared[0]} with tenant {one.name}"
-    if (
-        one.legible("marker_role")
-        and other.legible("marker_role")
-        and one.tenant.marker_role == other.tenant.marker_role
-    ):
-        yield other.problem("marker_role", f"{where}, which has this marker too; give each its own")
-    keys = ("user_name", "verified_domains")
-    if one.legible(*keys) and other.legible(*keys) and _can_collide(one, other):
-        yield other.problem(
-            "user_name",
-            f"{where}, and their users could get one name; put {{tenant}} into both templates"
-            " or give them different verified_domains",
-        )
-    for giver, owner in ((one, other), (other, one)):
-        for key, role in _given(giver.tenant):
-            if role == owner.tenant.marker_role and role != giver.tenant.marker_role:
-                yield giver.problem(key, f"role {role} marks the users of tenant {owner.name}")
-    for role, definition in other.tenant.roles.items():
-        if one.tenant.roles.get(role, definition) != definition:
-            yield other.problem(
-                f"roles.{role}",
-                f"{where}, which defines it differently; define it alike or rename one",
-            )
+def check_sharing(drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield what keeps tenants from sharing a target: nothing may cross between two of them.
 
-
-def check_pairs(drafts: list[Draft]) -> Iterator[Problem]:
-    """Yield what `check_pair` finds, each key once: one partner is enough to see the mistake."""
+    Each key is told once: one partner is enough to see the mistake.
+    """
     told: set[str] = set()
-    for one, other in itertools.combinations(drafts, 2):
-        for problem in check_pair(one, other):
-            if problem.key not in told:
-                told.add(problem.key)
-                yield problem
+    for problem in (*_markers(drafts), *_names(drafts), *_definitions(drafts)):
+        if problem.key not in told:
+            told.add(problem.key)
+            yield problem
+
+
+def _markers(drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield markers that two tenants have, and roles that are another tenant's marker."""
+    owners: dict[tuple[str, str], str] = {}
+    for draft in drafts:
+        if not draft.legible("marker_role"):
+            continue
+        for target in draft.tenant.targets:
+            owner = owners.setdefault((target, draft.tenant.marker_role), draft.name)
+            if owner != draft.name:
+                where = f"shares target {target} with tenant {owner}"
+                yield draft.problem(
+                    "marker_role", f"{where}, which has this marker too; give each its own"
+                )
+    for draft in drafts:
+        for target in draft.tenant.targets:
+            for key, role in _given(draft.tenant):
+                owner = owners.get((target, role), draft.name)
+                if owner != draft.name:
+                    yield draft.problem(key, f"role {role} marks the users of tenant {owner}")
+
+
+def _definitions(drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield roles that two tenants define differently on one target."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for draft in drafts:
+        for role, definition in draft.tenant.roles.items():
+            written = repr(definition)
+            for target in draft.tenant.targets:
+                owner, its = first.setdefault((target, role), (draft.name, written))
+                if its != written:
+                    where = f"shares target {target} with tenant {owner}"
+                    yield draft.problem(
+                        f"roles.{role}",
+                        f"{where}, which defines it differently; define it alike or rename one",
+                    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Naming:
+    """How a tenant's users are named, folded: careful where ClickHouse is exact."""
+
+    draft: Draft
+    targets: frozenset[str]
+    before: str
+    after: str
+    bare: bool
+    domains: frozenset[str]
+
+    @classmethod
+    def of(cls, draft: Draft) -> _Naming:
+        tenant = draft.tenant
+        before, after = map(fold, tenant.user_name.around(draft.name))
+        bare, domains = tenant.user_name.is_bare, frozenset(tenant.verified_domains)
+        return cls(draft, frozenset(tenant.targets), before, after, bare, domains)
+
+    def can_meet(self, other: _Naming) -> bool:
+        """Whether some ClickHouse name can be one of both."""
+        if self.bare and other.bare:
+            return not (self.domains and other.domains and self.domains.isdisjoint(other.domains))
+        before = self.before.startswith(other.before) or other.before.startswith(self.before)
+        return before and (self.after.endswith(other.after) or other.after.endswith(self.after))
+
+
+def _names(drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield templates of two tenants on one target that can give one name.
+
+    Pair by pair, so a comparison is two of strings and no more.
+    """
+    namings = [_Naming.of(one) for one in drafts if one.legible("user_name", "verified_domains")]
+    for one, other in itertools.combinations(namings, 2):
+        if one.can_meet(other) and (shared := one.targets & other.targets):
+            where = f"shares target {min(shared)} with tenant {one.draft.name}"
+            yield other.draft.problem(
+                "user_name",
+                f"{where}, and their users could get one name; put {{tenant}} into both templates"
+                " or give them different verified_domains",
+            )
 
 
 def _is_far(target: Target) -> bool:
@@ -132,20 +182,3 @@ def _protected(role: str, marker: str) -> str | None:
     if folded.startswith(PROTECTED_PREFIX):
         return f"begins with {PROTECTED_PREFIX}, which is kept for the software itself"
     return None
-
-
-def _can_collide(one: Draft, other: Draft) -> bool:
-    """Whether some name fits both templates. Compared folded: careful where ClickHouse is exact."""
-    first, second = one.tenant, other.tenant
-    if first.user_name.is_bare and second.user_name.is_bare:
-        domains = (set(first.verified_domains), set(second.verified_domains))
-        return not (all(domains) and domains[0].isdisjoint(domains[1]))
-    before, after = zip(
-        map(fold, first.user_name.around(one.name)),
-        map(fold, second.user_name.around(other.name)),
-        strict=True,
-    )
-    apart = not (before[0].startswith(before[1]) or before[1].startswith(before[0])) or not (
-        after[0].endswith(after[1]) or after[1].endswith(after[0])
-    )
-    return not apart

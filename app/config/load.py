@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, ValidationError
 
 from app.config import overrides
-from app.config.checks import Draft, check_pairs, check_tenant
+from app.config.checks import Draft, check_sharing, check_tenant
 from app.config.section import Account, Section, unknown_key
 from app.config.settings import (
     Drift,
@@ -93,7 +93,7 @@ class _Loading:
         names = frozenset(self._entries("targets"))
         for draft in drafts:
             self._problems += check_tenant(draft, targets, names)
-        self._problems += check_pairs(drafts)
+        self._problems += check_sharing(drafts)
         if redis is not None:
             redis = self._with_files("redis", redis)
         targets = {name: self._with_files(f"targets.{name}", one) for name, one in targets.items()}

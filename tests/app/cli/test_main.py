@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -50,13 +49,11 @@ def test_every_command_says_in_one_line_what_it_does(
 
 
 def test_help_imports_no_command() -> None:
-    """What `--help` costs is Python, click and nothing else; measured, it takes 0.07 s."""
+    """What `--help` costs is Python, click and nothing else."""
     code = "import sys; from app.cli.main import main; main(['--help']); print(*sys.modules)"
-    started = time.monotonic()
     printed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
-    assert time.monotonic() - started < 5
     modules = printed.splitlines()[-1].split()
     assert not {"pydantic", "aiohttp", "redis", "rich", "asyncio"} & set(modules)
 

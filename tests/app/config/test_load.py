@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -401,6 +402,18 @@ def test_tenants_whose_names_can_collide_are_refused(
 def test_colliding_names_on_different_targets_are_fine(tmp_path: Path) -> None:
     text = MINIMAL + SECOND.replace("main", "other") + '[targets.other]\nhosts = ["x"]\n'
     assert len(read(tmp_path, text).tenants) == 2
+
+
+def test_a_thousand_tenants_on_one_target_are_checked_in_a_moment(tmp_path: Path) -> None:
+    """All pairs are compared: measured, it takes 0.2 s; 6 s when each comparison folded names."""
+    tenants = "".join(
+        f'[tenants.t{at}]\ntargets = ["main"]\nmarker_role = "m{at}"\n'
+        'user_name = "{tenant}__{userName}"\nroles.r.grants = ["SELECT ON a.*"]\n'
+        for at in range(1000)
+    )
+    started = time.process_time()
+    assert len(read(tmp_path, MINIMAL.partition("[tenants")[0] + tenants).tenants) == 1000
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize(
