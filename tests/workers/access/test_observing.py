@@ -9,18 +9,21 @@ import pytest
 from workers.access.model import Actual, Door, Login, RoleState, UserState
 from workers.access.statements import observe_query, parse_observation
 
+NOW, PAST, FUTURE = 1_800_000_000, 946_684_800, 2_000_000_000
+NO_USER: tuple[Any, ...] = ([], [], [], [], 0, 0)
+
 
 def test_rows_become_users_and_roles() -> None:
     rows: list[tuple[Any, ...]] = [
-        ("user", "ana", "", "open", 1, ["ldap"], ['{"server":"corp"}']),
-        ("user", "bo", "", "locked", 0, ["no_password"], ["{}"]),
-        ("role", "analyst", "", "", 0, [], []),
-        ("role", "foreign", "", "", 0, [], []),
-        ("user_role", "ana", "m", "", 0, [], []),
-        ("user_role", "ana", "analyst", "", 0, [], []),
-        ("user_role", "bo", "foreign", "", 0, [], []),
-        ("role_role", "analyst", "m", "", 0, [], []),
-        ("privilege", "bo", "", "", 0, [], []),
+        ("user", "ana", "", ["::/0"], ["ldap"], ['{"server":"corp"}'], [0], 1, NOW),
+        ("user", "bo", "", [], ["no_password"], ["{}"], [PAST], 0, NOW),
+        ("role", "analyst", "", *NO_USER),
+        ("role", "foreign", "", *NO_USER),
+        ("user_role", "ana", "m", *NO_USER),
+        ("user_role", "ana", "analyst", *NO_USER),
+        ("user_role", "bo", "foreign", *NO_USER),
+        ("role_role", "analyst", "m", *NO_USER),
+        ("privilege", "bo", "", *NO_USER),
     ]
     assert parse_observation(rows, "m") == Actual(
         {
@@ -67,8 +70,29 @@ def test_rows_become_users_and_roles() -> None:
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
 def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login) -> None:
-    rows = [("user", "ana", "", "open", 1, methods, params)]
+    rows = [("user", "ana", "", ["::/0"], methods, params, [0], 1, NOW)]
     assert parse_observation(rows, "m").users["ana"].login == login
+
+
+@pytest.mark.parametrize(
+    ("hosts", "ends", "door"),
+    [
+        (["::/0"], [0], Door.OPEN),
+        (["192.0.2.1"], [0, 0], Door.OPEN),
+        ([], [PAST], Door.LOCKED),
+        ([], [PAST, PAST], Door.LOCKED),
+        ([], [NOW], Door.LOCKED),
+        ([], [0], Door.AJAR),
+        ([], [], Door.AJAR),
+        ([], [PAST, 0], Door.AJAR),
+        ([], [FUTURE], Door.AJAR),
+        (["::/0"], [PAST], Door.AJAR),
+        (["::/0"], [0, FUTURE], Door.AJAR),
+    ],
+)
+def test_a_door_is(hosts: list[str], ends: list[int], door: Door) -> None:
+    rows = [("user", "ana", "", hosts, ["kerberos"], ["{}"], ends, 1, NOW)]
+    assert parse_observation(rows, "m").users["ana"].door is door
 
 
 def test_names_stay_in_their_quotes() -> None:

@@ -1,94 +1,98 @@
 """Reading a target: one query about users and roles, and its rows as values.
 
 `SHOW ACCESS` opens `system.users` and `system.roles`; `system.role_grants` and `system.grants` each
-need SELECT (`rights.provisioner_grants`).
+need SELECT (`provisioner_grants`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from workers.access.model import Actual, Door, Login, RoleState, UserState
 from workers.access.statements.quoting import literals, quote_literal
 
-# kind, name, detail, door, default_all, methods, params
-Row = tuple[str, str, str, str, int, list[str], list[str]]
+_NO_USER = "[], [], [], [], 0, 0"
+# From the keys of `auth_params` to the parameters of a Login.
+_PARAMS = {"common_names": "common_name", "subject_alt_names": "subject_alt_name"}
 
-_LISTS = "emptyArrayString(), emptyArrayString()"
-# SSL certificates are the only method with lists; the names are those of CREATE USER's clauses.
-_PARAMS = {
-    "server": "server",
-    "scheme": "scheme",
-    "realm": "realm",
-    "common_names": "common_name",
-    "subject_alt_names": "subject_alt_name",
-}
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of `observe_query`; the last six are of users only. `ends` and `now`: Unix seconds."""
+
+    kind: str
+    name: str
+    role: str
+    hosts: Sequence[str]
+    methods: Sequence[str]
+    params: Sequence[str]
+    ends: Sequence[int]
+    default_all: int
+    now: int
 
 
 def observe_query(names: Collection[str], roles: Collection[str], marker: str) -> str:
     """Return one query about these users and roles, and the users that share a role's name.
 
-    A method without an end has `valid_until` 0, which is neither past nor a lock. Whether an end
-    has passed is asked of the server's clock. `system.users.valid_until` exists since 26.2.
+    Most of its cost is its analysis, so it computes little: rows are judged by
+    `parse_observation`. `system.users.valid_until` exists since 26.2.
     """
     users_in, roles_in = _in({*names, *roles}), _in({*roles, marker})
     return f"""\
-SELECT 'user' AS kind, name, '' AS detail,
-    multiIf(
-        empty(host_ip) AND empty(host_names) AND empty(host_names_regexp)
-            AND empty(host_names_like) AND notEmpty(valid_until)
-            AND arrayAll(t -> toUnixTimestamp(t) > 0 AND t <= now(), valid_until), 'locked',
-        (notEmpty(host_ip) OR notEmpty(host_names) OR notEmpty(host_names_regexp)
-            OR notEmpty(host_names_like))
-            AND arrayAll(t -> toUnixTimestamp(t) = 0, valid_until), 'open',
-        'ajar') AS door,
-    toUInt8(default_roles_all = 1 AND empty(default_roles_except)) AS default_all,
-    arrayMap(x -> toString(x), auth_type) AS methods, auth_params AS params
+SELECT 'user', name, '', arrayConcat(host_ip, host_names, host_names_regexp, host_names_like),
+    CAST(auth_type, 'Array(String)'), auth_params, CAST(valid_until, 'Array(Int64)'),
+    default_roles_all AND empty(default_roles_except), toUnixTimestamp(now())
 FROM system.users WHERE name IN {users_in}
+UNION ALL SELECT 'role', name, '', {_NO_USER} FROM system.roles WHERE name IN {roles_in}
 UNION ALL
-SELECT 'role', name, '', '', toUInt8(0), {_LISTS} FROM system.roles WHERE name IN {roles_in}
-UNION ALL
-SELECT 'user_role', assumeNotNull(user_name), granted_role_name, '', toUInt8(0), {_LISTS}
+SELECT if(isNull(user_name), 'role_role', 'user_role'), coalesce(user_name, role_name, ''),
+    granted_role_name, {_NO_USER}
 FROM system.role_grants WHERE user_name IN {users_in}
-UNION ALL
-SELECT 'role_role', assumeNotNull(role_name), granted_role_name, '', toUInt8(0), {_LISTS}
-FROM system.role_grants
-WHERE role_name IN {roles_in} AND granted_role_name = {quote_literal(marker)}
-UNION ALL
-SELECT DISTINCT 'privilege', assumeNotNull(user_name), '', '', toUInt8(0), {_LISTS}
+    OR (role_name IN {roles_in} AND granted_role_name = {quote_literal(marker)})
+UNION ALL SELECT DISTINCT 'privilege', assumeNotNull(user_name), '', {_NO_USER}
 FROM system.grants WHERE user_name IN {users_in}"""  # noqa: S608 - every value is quoted
 
 
 def _in(names: Collection[str]) -> str:
     """Return a list for IN, which can't be empty; a name can't be either."""
-    return "('')" if not names else f"({literals(sorted(names))})"
+    return f"({literals(sorted(names))})" if names else "('')"
 
 
 def parse_observation(rows: Iterable[Sequence[Any]], marker: str) -> Actual:
     """Return what the rows of `observe_query` say."""
-    seen: dict[str, list[Sequence[Any]]] = {}
-    for row in rows:
-        seen.setdefault(row[0], []).append(row)
+    seen: dict[str, list[_Row]] = {}
+    for fields in rows:
+        seen.setdefault(fields[0], []).append(_Row(*fields))
     held: dict[str, set[str]] = {}
     for row in seen.get("user_role", ()):
-        held.setdefault(row[1], set()).add(row[2])
-    privileged = {row[1] for row in seen.get("privilege", ())}
-    marked = {row[1] for row in seen.get("role_role", ())}
+        held.setdefault(row.name, set()).add(row.role)
+    privileged = {row.name for row in seen.get("privilege", ())}
+    marked = {row.name for row in seen.get("role_role", ())}
     users = {
-        name: UserState(
-            managed=marker in held.get(name, ()),
-            roles=frozenset(held.get(name, ())) - {marker},
-            login=_login(methods, params),
-            door=Door(door),
-            default_all=bool(default_all),
-            has_privileges=name in privileged,
+        row.name: UserState(
+            managed=marker in held.get(row.name, ()),
+            roles=frozenset(held.get(row.name, ())) - {marker},
+            login=_login(row.methods, row.params),
+            door=_door(row.hosts, row.ends, row.now),
+            default_all=bool(row.default_all),
+            has_privileges=row.name in privileged,
         )
-        for _, name, _, door, default_all, methods, params in seen.get("user", ())
+        for row in seen.get("user", ())
     }
-    roles = {row[1]: RoleState(marked=row[1] in marked) for row in seen.get("role", ())}
+    roles = {row.name: RoleState(marked=row.name in marked) for row in seen.get("role", ())}
     return Actual(users, roles)
+
+
+def _door(hosts: Sequence[str], ends: Sequence[int], now: int) -> Door:
+    """`ends` has a method's VALID UNTIL each, 0 for none. The clock is the server's own."""
+    if hosts and not any(ends):
+        return Door.OPEN
+    if not hosts and ends and all(0 < end <= now for end in ends):
+        return Door.LOCKED
+    return Door.AJAR
 
 
 def _login(methods: Sequence[str], params: Sequence[str]) -> Login:
