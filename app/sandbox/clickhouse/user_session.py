@@ -120,7 +120,12 @@ class UserSession:
 
     def begin_insert(self, statement: Statement) -> tuple[bytes, EngineInsert]:
         """Return the columns that the client is to send, and where its blocks go."""
-        return header_block(self._insert_columns(statement)), self._session.insert(statement.sql)
+        try:
+            columns = self._insert_columns(statement)
+        except ServerError:
+            self._session.insert(statement.sql).cancel()  # which says what is wrong with the INSERT
+            raise
+        return header_block(columns), self._session.insert(statement.sql)
 
     def _insert_columns(self, statement: Statement) -> list[tuple[str, str]]:
         described = self._session.rows(f"DESCRIBE TABLE {statement.target}")
