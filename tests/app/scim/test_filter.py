@@ -153,6 +153,7 @@ REFUSED: dict[str, str] = {
     "value path of a part": 'name.givenName[value eq "a"]',
     "a bad name": '1a eq "b"',
     "too many dots": 'a.b.c eq "d"',
+    "value path of a part of many": 'emails.value[value eq "a"]',
     "only a dot": 'emails[type pr]. eq "a"',
     "complex without a value": 'name eq "a"',
     "boolean order": "active gt true",
@@ -211,6 +212,13 @@ def test_a_malformed_filter_is_never_called_unknown(text: str) -> None:
 def test_length_and_depth_are_bounded(text: str) -> None:
     with pytest.raises(InvalidFilter):
         parse_filter(USER, text)
+
+
+def test_a_filter_may_be_as_long_as_the_limit() -> None:
+    text = 'userName eq "a"'
+    parse_filter(USER, text, limits=Limits(max_filter_length=len(text)))
+    with pytest.raises(InvalidFilter, match="longer than"):
+        parse_filter(USER, text, limits=Limits(max_filter_length=len(text) - 1))
 
 
 def test_depth_is_allowed_up_to_the_limit_and_width_beyond_it() -> None:
