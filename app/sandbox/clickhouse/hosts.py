@@ -50,8 +50,11 @@ def _plain(address: str) -> ipaddress.IPv6Address:
 
 def _in_subnet(client: ipaddress.IPv6Address, subnet: str) -> bool:
     network = ipaddress.ip_network(subnet, strict=False)
+    first = _plain(str(network.network_address))
+    if first == _LOOPBACK:  # any part of 127.0.0.0/8 stands for all addresses of this machine
+        return _is_here(client)
     if network.num_addresses == 1:
-        return client == _plain(str(network.network_address))
+        return client == first
     if isinstance(network, ipaddress.IPv6Network):
         return client in network
     mapped = client.ipv4_mapped
@@ -129,6 +132,8 @@ def _in_wildcards(client: ipaddress.IPv6Address, pattern: str, low: str, high: s
     fixed = ~(int(first) ^ int(last))
     mapped = client.ipv4_mapped
     shown = client if isinstance(first, ipaddress.IPv6Address) else mapped
+    if first.is_loopback:
+        return _is_here(client)
     if first == last:
         return client == _plain(str(first))
     return shown is not None and int(shown) & fixed == int(first) & fixed

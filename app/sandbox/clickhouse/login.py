@@ -19,7 +19,8 @@ from app.sandbox.clickhouse.hosts import Hosts
 from app.sandbox.clickhouse.tokens import render_name
 
 AUTHENTICATION_FAILED, USER_EXPIRED = 516, 720
-_REFUSAL_S = 0.02  # no refusal is faster; one that takes longer makes all others as slow
+_REFUSAL_S = 0.02  # no refusal is faster
+_SLOWEST_HASH_S = 0.25  # and all are as slow as the slowest hash that was met, up to this
 
 _USER = """
 SELECT arrayMap(a -> toString(a), auth_type), arrayMap(t -> toUnixTimestamp(t), valid_until),
@@ -55,7 +56,7 @@ class Doorkeeper:
         self._access = access
         self._session = engine.connect()
         self._lock = threading.Lock()
-        self._slowest_s = _REFUSAL_S
+        self._slowest_hash_s = 0.0
         self._settings_at = (-1, False)
 
     def admit(self, user: str, password: str, address: str) -> Login:
@@ -63,9 +64,9 @@ class Doorkeeper:
         started = time.monotonic()
         user = user or ADMIN
         login = self._try(user, password, address)
-        self._slowest_s = max(self._slowest_s, time.monotonic() - started)
         if login is None:
-            time.sleep(max(0.0, started + self._slowest_s - time.monotonic()))
+            enough_s = _REFUSAL_S + min(self._slowest_hash_s, _SLOWEST_HASH_S)
+            time.sleep(max(0.0, started + enough_s - time.monotonic()))
             raise ServerError(
                 AUTHENTICATION_FAILED,
                 f"DB::Exception: {user}: Authentication failed: password is incorrect, "
@@ -77,7 +78,9 @@ class Doorkeeper:
         methods = self._access.methods(user)
         with self._lock:
             rows = self._session.rows(_USER, name=user)
+        started = time.monotonic()
         opened = first_opened(methods, password)
+        self._slowest_hash_s = max(self._slowest_hash_s, time.monotonic() - started)
         if not rows or opened is None:
             return None
         kinds, valid_until, ips, names, regexps, likes, database = rows[0]
