@@ -37,7 +37,7 @@ from app.sandbox.ports import choose_ports
 from app.sandbox.store import SandboxError, Store, opened
 from app.sandbox.toml import render_toml
 
-_START_S = 60.0
+_START_S = 30.0
 _POLL_S = 0.02
 _CLIENTS_GRACE_S, _SERVERS_GRACE_S = 4.0, 4.0
 
