@@ -34,6 +34,9 @@ _READ_ONLY_STORAGE = 495
 # A statement that ends with one of these has changed nothing: its text, its names or the caller's
 # rights were refused before the first entity was touched.
 _NOTHING_DONE = frozenset({36, 62, 115, 164, 192, 344, 497, 509, 511})
+# GRANTEES are looked up last, when the user is made or changed already: such a statement can end
+# with 511 and yet be done. Run again, it does the same.
+_ROLE_OR_GRANTEE_UNKNOWN = 511
 # These stop at the entity that is in the way; those written before it are done, in that order, so
 # that running the statement again on the same state does the same.
 _DONE_IN_ORDER = {"CREATE": 493, "DROP": 492}
@@ -97,10 +100,11 @@ class Access:
             self._journal.close()
 
     def _keep_what_was_done(self, statement: AccessStatement, error: ServerError) -> None:
-        if statement.entities == 1 or error.code in _NOTHING_DONE:
+        late = statement.grantees and error.code == _ROLE_OR_GRANTEE_UNKNOWN
+        if not late and (statement.entities == 1 or error.code in _NOTHING_DONE):
             return
         self._follow(statement, self._done(statement))
-        if _DONE_IN_ORDER.get(statement.verb) == error.code:
+        if late or _DONE_IN_ORDER.get(statement.verb) == error.code:
             self._keep(statement.journal, failed=True)
         else:
             self._compact()

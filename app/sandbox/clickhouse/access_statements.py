@@ -50,6 +50,7 @@ class AccessStatement:
     resets: bool = False
     new_name: str | None = None
     if_not_exists: bool = False
+    grantees: bool = False  # it has a GRANTEES clause
     entities: int = 1
     read_only: str | None = None  # the entity of users.xml that it would change
     right: str = ""  # that whoever may change that one holds
@@ -62,6 +63,8 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
     """
     every = parse_tokens(sql)
     tokens = after_execute_as(every)
+    if len(tokens) < len(every):
+        caller = _plain(every[2])
     if any(
         token.is_word("PARALLEL") and follower.is_word("WITH")
         for token, follower in pairwise(tokens)
@@ -72,7 +75,7 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
     rewritten = _replace(sql, changes)
     journal = _for_journal(sql, tokens, changes, caller, database)
     verb = tokens[0].value
-    read_only, right = _of_users_xml(tokens)
+    read_only, right = _of_users_xml(tokens, caller)
     entities = 1 + sum(token.is_sign(",") for token in tokens)
     if verb not in {"CREATE", "ALTER", "DROP"} or not _after_user(tokens):
         return AccessStatement(
@@ -94,6 +97,7 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
         resets="RESET" in words and "AUTHENTICATION" in words,
         new_name=_new_name(tokens) if verb == "ALTER" else None,
         if_not_exists=words[2:5] == ["IF", "NOT", "EXISTS"],
+        grantees="GRANTEES" in words,
         entities=entities,
         read_only=read_only,
         right=right,
@@ -106,7 +110,7 @@ def _after_user(tokens: Sequence[Token]) -> int:
     return at + 1 if at < len(tokens) and tokens[at].is_word("USER") else 0
 
 
-def _of_users_xml(tokens: Sequence[Token]) -> tuple[str | None, str]:
+def _of_users_xml(tokens: Sequence[Token], caller: str) -> tuple[str | None, str]:
     """Return which entity of users.xml a statement is about, and the right that it takes.
 
     A server reads its first user, profile and quota, all called `default`, from a file and refuses
@@ -122,7 +126,8 @@ def _of_users_xml(tokens: Sequence[Token]) -> tuple[str | None, str]:
     word = "FROM" if tokens[0].is_word("REVOKE") else "TO"
     if tokens[0].is_word("GRANT", "REVOKE", "SET"):
         at = max((i for i, token in enumerate(tokens) if token.is_word(word)), default=-1) + 1
-        if 0 < at < len(tokens) and _READ_ONLY in _names(tokens, at):
+        names = [caller if name.upper() == "CURRENT_USER" else name for name in _names(tokens, at)]
+        if at and _READ_ONLY in names:
             return f"user `{_READ_ONLY}`", "ROLE ADMIN ON *.*"
     return None, ""
 

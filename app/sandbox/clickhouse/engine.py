@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class Engine:
         engine = cls(chdb._chdb, directory)  # noqa: SLF001  the classes above it cost a copy
         session = engine.connect()
         open_access_control(library, session.run)
+        tempfile.tempdir = str(directory)  # where the blocks of INSERTs wait
         for statement in _CANARY:
             try:
                 session.run(statement)
@@ -89,26 +91,26 @@ class EngineSession:
         self._connection = connection
         self.run(_AS_A_SERVER)
 
-    def run(self, sql: str, **parameters: str) -> bytes:
+    def run(self, sql: str) -> bytes:
         """Run one statement of any kind; return its result as Native blocks without a gap."""
-        return self._query(sql, "Native", parameters)
+        return self._query(sql, "Native")
 
-    def rows(self, sql: str, **parameters: str) -> list[list[Any]]:
+    def rows(self, sql: str) -> list[list[Any]]:
         """Run a small query and return its rows; 64-bit numbers come as text."""
-        text = self._query(sql, "JSONCompact", parameters)
+        text = self._query(sql, "JSONCompact")
         data: list[list[Any]] = json.loads(text)["data"] if text else []
         return data
 
     def columns(self, sql: str) -> list[tuple[str, str]]:
         """Run a query that shows something and return its columns' names and types."""
-        text = self._query(sql, "JSONCompact", {})
+        text = self._query(sql, "JSONCompact")
         meta = json.loads(text)["meta"] if text else []
         return [(column["name"], column["type"]) for column in meta]
 
     def stream(self, sql: str) -> Iterator[bytes]:
         """Run one SELECT and yield its result block by block, each a Native block."""
         try:
-            result = self._connection.send_query(sql, "Native")
+            result = self._connection.send_query(_raw(sql), "Native")
         except RuntimeError as error:
             raise parse_engine_error(str(error)) from None
         try:
@@ -126,51 +128,58 @@ class EngineSession:
             if result is not None:  # the reader lost interest: stop the query
                 self._connection.streaming_cancel_query(result)
 
-    def insert(self, sql: str) -> EngineInsert:
-        """Start an INSERT that takes Native blocks; it is checked when the first one arrives."""
-        try:
-            return EngineInsert(self._connection, self._connection.send_insert(sql, "Native"))
-        except RuntimeError as error:
-            raise parse_engine_error(str(error)) from None
+    def insert(self, head: str, settings: str = "") -> EngineInsert:
+        """Start an INSERT of Native blocks. `head`: up to the list of columns."""
+        return EngineInsert(self, head, settings)
 
     def statements_in(self, sql: str) -> int:
         """Return how many statements the text holds; 0 where it cannot be parsed."""
-        count: int = self._connection.classify_query(sql)["statement_count"]
+        count: int = self._connection.classify_query(_raw(sql))["statement_count"]
         return count
 
     def only_reads(self, sql: str) -> bool:
-        return bool(self._connection.classify_query(sql)["query_class"].name == "READ_ONLY")
+        return bool(self._connection.classify_query(_raw(sql))["query_class"].name == "READ_ONLY")
 
     def close(self) -> None:
         self._connection.close()
 
-    def _query(self, sql: str, output_format: str, parameters: dict[str, str]) -> bytes:
+    def _query(self, sql: str, output_format: str) -> bytes:
         try:
-            result: bytes = self._connection.query(sql, output_format, params=parameters).bytes()
+            result: bytes = self._connection.query(_raw(sql), output_format).bytes()
         except RuntimeError as error:
             raise parse_engine_error(str(error)) from None
         return result
 
 
 class EngineInsert:
-    def __init__(self, connection: Any, handle: Any) -> None:
-        self._connection, self._handle = connection, handle
+    """Blocks that wait in a file without a name until all are there.
+
+    The engine's own way to take an INSERT in parts (`send_insert`) reports success where a
+    constraint or a table refuses the rows; reading them FROM INFILE, it says what is wrong.
+    """
+
+    def __init__(self, session: EngineSession, head: str, settings: str) -> None:
+        self._session, self._head, self._settings = session, head, settings
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  open across calls; `cancel` closes it
 
     def write(self, block: bytes) -> None:
-        try:
-            self._connection.insert_append(self._handle, block)
-        except RuntimeError as error:
-            raise parse_engine_error(str(error)) from None
+        self._file.write(block)
 
     def finish(self) -> None:
-        """Commit. What was written before an error in a later block stays, as in a server."""
+        """Insert what was written, or raise ServerError."""
         try:
-            self._connection.insert_done(self._handle)
-        except RuntimeError as error:
-            raise parse_engine_error(str(error)) from None
+            self._file.flush()
+            self._session.run(
+                f"{self._head} FROM INFILE '/proc/self/fd/{self._file.fileno()}' "
+                f"COMPRESSION 'none' {self._settings} FORMAT Native"
+            )
+        finally:
+            self._file.close()
 
     def cancel(self) -> None:
-        try:
-            self._connection.insert_cancel(self._handle)
-        except RuntimeError as error:
-            raise parse_engine_error(str(error)) from None
+        self._file.close()
+
+
+def _raw(sql: str) -> bytes:
+    """Return the text as the client sent it: a statement may hold any bytes, not UTF-8 alone."""
+    return sql.encode("utf-8", "surrogateescape")

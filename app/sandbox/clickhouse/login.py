@@ -16,7 +16,7 @@ from app.sandbox.clickhouse.credentials import first_opened
 from app.sandbox.clickhouse.engine import ADMIN, Engine
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.hosts import Hosts
-from app.sandbox.clickhouse.tokens import render_name
+from app.sandbox.clickhouse.tokens import render_name, render_text
 
 AUTHENTICATION_FAILED, USER_EXPIRED = 516, 720
 _REFUSAL_S = 0.02  # no refusal is faster
@@ -25,8 +25,7 @@ _SLOWEST_HASH_S = 0.25  # and all are as slow as the slowest hash that was met, 
 _USER = """
 SELECT arrayMap(a -> toString(a), auth_type), arrayMap(t -> toUnixTimestamp(t), valid_until),
     host_ip, host_names, host_names_regexp, host_names_like, default_database
-FROM system.users WHERE name = {name:String}
-"""
+FROM system.users WHERE name = """
 _HAVE_SETTINGS = (
     "SELECT count() > 0 FROM system.settings_profile_elements WHERE setting_name IS NOT NULL"
 )
@@ -77,7 +76,7 @@ class Doorkeeper:
     def _try(self, user: str, password: str, address: str) -> Login | None:
         methods = self._access.methods(user)
         with self._lock:
-            rows = self._session.rows(_USER, name=user)
+            rows = self._session.rows(_USER + render_text(user))
         started = time.monotonic()
         opened = first_opened(methods, password)
         self._slowest_hash_s = max(self._slowest_hash_s, time.monotonic() - started)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from app.sandbox.clickhouse.engine import Engine
 
-_OF_THREAD = "SELECT query_id FROM system.processes WHERE has(thread_ids, {thread:UInt64})"
+_OF_THREAD = "SELECT query_id FROM system.processes WHERE has(thread_ids, {})"
 _BY_THREAD = "SELECT query_id, thread_ids FROM system.processes"
 
 
@@ -31,7 +31,7 @@ class Running:
     def kill(self, thread: int) -> None:
         """Cancel what runs on `thread`; it ends with 394. Nothing happens where nothing runs."""
         with self._lock:
-            for (query_id,) in self._session.rows(_OF_THREAD, thread=str(thread)):
+            for (query_id,) in self._session.rows(_OF_THREAD.format(thread)):
                 self._session.run(f"KILL QUERY WHERE query_id = '{query_id}' ASYNC")
 
     def ids(self) -> Mapping[str, str]:

@@ -46,7 +46,8 @@ class Server:
             )
         except OSError as error:
             raise CannotStart(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
+                f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
+                "choose another --port"
             ) from error
         self._services = await asyncio.to_thread(self._open)
         await server.start_serving()

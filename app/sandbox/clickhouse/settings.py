@@ -82,8 +82,8 @@ class QuerySettings:
     def _value(self, name: str) -> str | None:
         if not self._set_by_client:
             return self._start.get(name)
-        query = "SELECT toString(getSetting({name:String}))"
-        value: str = self._session.rows(query, name=name)[0][0]
+        asked = self._session.rows(f"SELECT toString(getSetting({render_text(name)}))")
+        value: str = asked[0][0]
         return value
 
 

@@ -109,7 +109,9 @@ def _with_secrets(sql: str, tokens: Sequence[Token], methods: Sequence[Method]) 
         for before, token in pairwise(tokens)
         if before.is_word("WITH") or (before.is_sign(",") and starts_method(token))
     ]
-    for token, method in reversed(list(zip(starts, methods, strict=False))):
+    if len(starts) != len(methods):
+        methods = [Method("no_authentication")] * len(starts)
+    for token, method in reversed(list(zip(starts, methods, strict=True))):
         if text := _render_method(method):
             sql = sql[: token.start] + text + sql[token.end :]
     return sql

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
+from itertools import pairwise
 
+from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens
 
 
@@ -25,14 +27,15 @@ class Use(StrEnum):
 class Statement:
     """`sql`: the statement without its FORMAT clause, since the client formats (native protocol).
 
-    `target`: of an INSERT with data, the table or function as written; `columns`: its list, with
-    the parentheses, or empty.
+    Of an INSERT with data, `sql` ends before its SETTINGS or VALUES; `target`: the table or
+    function as written; `columns`: its list, with the parentheses, or empty.
     """
 
     use: Use
     sql: str
     target: str = ""
     columns: str = ""
+    settings: str = ""
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -48,6 +51,7 @@ class Statement:
         return tuple(names)
 
 
+_NOT_IMPLEMENTED, _SYNTAX_ERROR, _UNKNOWN_TYPE_OF_QUERY = 48, 62, 78
 _ACCESS_ENTITIES = {"USER", "ROLE", "QUOTA", "PROFILE", "POLICY"}
 _ENTITY_PREFIXES = {"SETTINGS", "ROW", "MASKING"}
 
@@ -57,7 +61,8 @@ def parse_statement(sql: str) -> Statement:
     while tokens and tokens[-1].is_sign(";"):
         tokens.pop()
     if not tokens:
-        return Statement(Use.OTHER, sql)
+        raise ServerError(_SYNTAX_ERROR, "DB::Exception: Syntax error: Empty query")
+    _refuse_files(tokens)
     sql = sql[: tokens[-1].end]
     first = tokens[0]
     if first.is_word("INSERT"):
@@ -73,6 +78,18 @@ def parse_statement(sql: str) -> Statement:
     if first.is_word("SET", "EXECUTE"):
         return Statement(Use.SETTINGS, sql)
     return Statement(Use.USE if first.is_word("USE") else Use.OTHER, sql)
+
+
+def _refuse_files(tokens: Sequence[Token]) -> None:
+    """A server knows no files of a client's; the engine, made for the same process, does."""
+    for token, follower in pairwise(tokens):
+        if token.is_word("INTO") and follower.is_word("OUTFILE"):
+            raise ServerError(_NOT_IMPLEMENTED, "DB::Exception: INTO OUTFILE is for the client")
+        if token.is_word("FROM") and follower.is_word("INFILE"):
+            raise ServerError(
+                _UNKNOWN_TYPE_OF_QUERY,
+                "DB::Exception: Query has infile and was send directly to server",
+            )
 
 
 def after_execute_as(tokens: Sequence[Token]) -> Sequence[Token]:
@@ -126,8 +143,8 @@ def _insert(sql: str, tokens: Sequence[Token]) -> Statement:
     data = at + 1 if tokens[at].is_word("VALUES") else at + 2
     if data < len(tokens):
         return Statement(Use.OTHER, sql)
-    end = tokens[at - 1].end if at > head else tokens[head - 1].end
-    return Statement(Use.INSERT_DATA, sql[:end], target, columns)
+    settings = sql[tokens[head].start : tokens[at - 1].end] if at > head else ""
+    return Statement(Use.INSERT_DATA, sql[: tokens[head - 1].end], target, columns, settings)
 
 
 def _opens_select(tokens: Sequence[Token], at: int) -> bool:

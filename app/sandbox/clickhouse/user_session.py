@@ -123,9 +123,9 @@ class UserSession:
         try:
             columns = self._insert_columns(statement)
         except ServerError:
-            self._session.insert(statement.sql).cancel()  # which says what is wrong with the INSERT
+            self._session.insert(statement.sql).finish()  # says what is wrong with the INSERT
             raise
-        return header_block(columns), self._session.insert(statement.sql)
+        return header_block(columns), self._session.insert(statement.sql, statement.settings)
 
     def _insert_columns(self, statement: Statement) -> list[tuple[str, str]]:
         described = self._session.rows(f"DESCRIBE TABLE {statement.target}")

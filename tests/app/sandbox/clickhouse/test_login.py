@@ -240,6 +240,7 @@ async def test_the_session_starts_in_the_users_database(sql: Sql) -> None:
         "GRANT login_role TO x, default",
         "REVOKE ALL ON *.* FROM default",
         "SET DEFAULT ROLE NONE TO default",
+        "GRANT login_role TO CURRENT_USER",
         "ALTER SETTINGS PROFILE default SETTINGS max_threads = 1",
         "DROP QUOTA default",
     ],
