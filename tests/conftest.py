@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from app.child import die_with
+from app.sandbox.ports import choose_ports
+from app.sandbox.redis import find_redis, redis_program
+
+REDIS_STARTS_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +80,82 @@ def _wait_until_ready(process: subprocess.Popen[str]) -> int:
     found = re.search(r"ready on .*:(\d+)", line)
     assert found, f"the sandbox server did not start: {line!r}"
     return int(found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A Redis that acknowledges what is on disk (AOF, `appendfsync always`, no eviction).
+
+    `start` after `stop` is a restart after a crash: same port, same data, another `pid`.
+    `settings` go to the server over the ones above, as in its configuration file.
+    """
+
+    port: int
+    data_dir: Path
+    settings: tuple[str, ...] = ()
+    _process: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        return self._process[-1].pid
+
+    def stop(self) -> None:
+        """Kill it with SIGKILL, as a crash would; nothing happens if it is not running."""
+        self._process[-1].kill()
+        self._process[-1].wait()
+
+    def start(self) -> None:
+        """Start it; returns when it answers a PING, so it has read its file by then."""
+        program = redis_program(find_redis(), self.port, self.data_dir, self.data_dir / "log")
+        with (self.data_dir / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [*program.arguments, *self.settings],
+                cwd=self.data_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - no other thread forks here
+            )
+        self._process.append(process)
+        until = time.monotonic() + REDIS_STARTS_S
+        while not self._answers():
+            said = (self.data_dir / "log").read_text()[-500:]
+            assert process.poll() is None, f"Redis ended: {said}"
+            assert time.monotonic() < until, f"Redis does not answer: {said}"
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+        return False
+
+
+def start_redis(data_dir: Path, *settings: str) -> RedisServer:
+    """Return a running server on a free port; the caller stops it. `settings`: `--name`, value."""
+    port = choose_ports(["redis"], {}, random.Random())["redis"]
+    server = RedisServer(port, data_dir, settings)
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that all tests of a process share: none may stop it, each uses tenants of its own."""
+    server = start_redis(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for one test, which may stop, start and break it."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = start_redis(folder)
+    yield server
+    server.stop()
