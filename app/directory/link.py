@@ -1,0 +1,111 @@
+"""The one connector to Redis: connections, time-outs, and whether it keeps what it acknowledges."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError, ResponseError
+from tenacity import RetryCallState, retry, retry_if_exception_type, wait_exponential_jitter
+
+from app.directory.scripts import Scripts
+from app.errors import DirectoryUnavailable, VolatileRedis
+
+T = TypeVar("T")
+
+CONNECT_S = 1.0
+ANSWER_S = 3.0
+CONNECTIONS = 64
+_AGAIN_S = wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.2)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Redis as the directory uses it. Built by `connect`, closed by its owner.
+
+    No retries: a commit whose reply is lost may have happened, and redis-py would send it again
+    (seen: one INCR gave 2). The caller decides what a lost answer means.
+    """
+
+    redis: Redis
+    scripts: Scripts
+
+    async def call(self, command: Awaitable[T]) -> T:
+        """Await a read. Raises DirectoryUnavailable when Redis does not answer."""
+        try:
+            return await command
+        except (RedisError, OSError) as error:
+            raise DirectoryUnavailable(f"Redis did not answer: {error}") from error
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def connect(url: str, password: str | None = None) -> Link:
+    """Return a link that connects on first use. `url` as in `[redis] url`."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=ANSWER_S,
+        socket_connect_timeout=CONNECT_S,
+        socket_timeout=ANSWER_S,
+        **({"password": password} if password is not None else {}),
+    )
+    redis = Redis.from_pool(pool)
+    return Link(redis, Scripts(redis))
+
+
+async def check_durable(link: Link) -> None:
+    """Return if Redis keeps an acknowledged change through a crash (promise 1).
+
+    Raises VolatileRedis naming the setting to change, DirectoryUnavailable if it cannot be asked.
+    """
+    persistence = await link.call(link.redis.info("persistence"))
+    if not persistence.get("aof_enabled"):
+        raise VolatileRedis(
+            "Redis keeps no append-only file and would forget acknowledged changes: set"
+            " `appendonly yes` and `appendfsync always`, or start with --allow-volatile-redis"
+        )
+    memory = await link.call(link.redis.info("memory"))
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise VolatileRedis(
+            f"Redis evicts keys (maxmemory-policy {policy}) and would forget acknowledged changes:"
+            " set `maxmemory-policy noeviction`, or start with --allow-volatile-redis"
+        )
+    fsync = (await _config(link, "appendfsync")).get("appendfsync", "always")
+    if fsync != "always":
+        raise VolatileRedis(
+            f"Redis acknowledges before it has written (appendfsync {fsync}): set"
+            " `appendfsync always`, or start with --allow-volatile-redis"
+        )
+
+
+def _say_once(state: RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome is not None:
+        log.warning("redis.awaited", error=str(state.outcome.exception()))
+
+
+@retry(retry=retry_if_exception_type(DirectoryUnavailable), wait=_AGAIN_S, before_sleep=_say_once)
+async def until_durable(link: Link) -> None:
+    """Wait until Redis answers, then return if it is durable. Raises VolatileRedis.
+
+    Waits for as long as it takes: the supervisor of a process, not the process, gives up.
+    """
+    await check_durable(link)
+
+
+async def _config(link: Link, name: str) -> Mapping[str, Any]:
+    """Return the setting, or nothing where a managed Redis keeps CONFIG to itself."""
+    try:
+        found: dict[str, Any] = await link.redis.config_get(name)
+    except ResponseError:
+        return {}
+    except (RedisError, OSError) as error:
+        raise DirectoryUnavailable(f"Redis did not answer: {error}") from error
+    return found
