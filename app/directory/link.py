@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
-from tenacity import RetryCallState, retry, retry_if_exception_type, wait_exponential_jitter
+from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
 
 from app.directory.scripts import Scripts
 from app.errors import DirectoryUnavailable, VolatileRedis
@@ -19,7 +19,7 @@ T = TypeVar("T")
 CONNECT_S = 1.0
 ANSWER_S = 3.0
 CONNECTIONS = 64
-_AGAIN_S = wait_exponential_jitter(initial=0.1, max=1.0, jitter=0.2)
+_AGAIN_S = wait_random(0.1, 0.4)
 
 log = structlog.get_logger()
 
