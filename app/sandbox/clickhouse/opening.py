@@ -29,8 +29,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import platform
-import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -81,12 +81,17 @@ def _recognise(library: Path) -> tuple[Processor, Build]:
 
 
 def _base_of(library: Path) -> int:
-    """Return the address at which the library was loaded."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        found = re.match(r"([0-9a-f]+)-\S+ \S+ 0+ \S+ \S+\s+(.*)", line)
-        if found and found[2] == str(library.resolve()):
-            return int(found[1], 16)
-    raise CannotStart(f"{library} is not loaded")
+    """Return the address at which the library was loaded.
+
+    The loader says it: what dlopen returns is a `struct link_map`, which starts with `l_addr`. The
+    kernel's list of mappings would not do, since the engine maps its own file once more, as data,
+    when it first writes a stack trace.
+    """
+    try:
+        loaded = ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+    except OSError as error:
+        raise CannotStart(f"{library} is not loaded") from error
+    return _word(loaded._handle)  # noqa: SLF001  ctypes has no other name for it
 
 
 class _Image:
