@@ -305,10 +305,13 @@ def _for_journal(
     """Return the statement as `default` can run it again, with the same effect."""
     more = list(changes)
     grants = tokens[0].is_word("GRANT", "REVOKE", "SET")
+    condition = _condition(tokens)
     for i, token in enumerate(tokens):
         if token.is_word("CURRENT_USER", "CURRENTUSER"):
             if not grants:
-                return None  # in a policy's condition it must stay as it is
+                if i in condition:
+                    continue  # the function: it asks who reads, not who made the policy
+                return None
             called = i + 2 < len(tokens) and tokens[i + 1].is_sign("(")
             end = tokens[i + 2].end if called else token.end
             more.append(_Change(token.start, end, render_name(caller)))
@@ -317,3 +320,12 @@ def _for_journal(
         if token.is_word("ON") and database != "default":
             return None  # a table without its database
     return _replace(sql, more, tokens[0].start)
+
+
+def _condition(tokens: Sequence[Token]) -> range:
+    """Return where a row policy says which rows it is about; nowhere in other statements."""
+    words = [token.value if token.kind is Kind.WORD else "" for token in tokens]
+    if "POLICY" not in words[:5] or "USING" not in words:
+        return range(0)
+    names = max((i for i, word in enumerate(words) if word == "TO"), default=len(words))
+    return range(words.index("USING"), names)

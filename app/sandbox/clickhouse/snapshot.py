@@ -92,7 +92,8 @@ def _user(
         return
     later = next((i for i in range(3, len(tokens)) if _refers(tokens, i)), len(tokens))
     end = tokens[later].start if later < len(tokens) else len(sql)
-    parts.made.append(_with_secrets(sql[:end].rstrip(), tokens[:later], methods.get(name, ())))
+    made = _with_secrets(sql[:end].rstrip(), tokens[:later], methods.get(name, ()))
+    parts.made.append(made or f"CREATE USER {render_name(name)} IDENTIFIED WITH no_authentication")
     if later < len(tokens):
         parts.given.append(f"ALTER USER {render_name(name)} {sql[end:]}")
 
@@ -104,13 +105,14 @@ def _refers(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _with_secrets(sql: str, tokens: Sequence[Token], methods: Sequence[Method]) -> str:
+    """Return the statement with its secrets; nothing where they are not those of its methods."""
     starts = [
         token
         for before, token in pairwise(tokens)
         if before.is_word("WITH") or (before.is_sign(",") and starts_method(token))
     ]
     if len(starts) != len(methods):
-        methods = [Method("no_authentication")] * len(starts)
+        return ""
     for token, method in reversed(list(zip(starts, methods, strict=True))):
         if text := _render_method(method):
             sql = sql[: token.start] + text + sql[token.end :]
