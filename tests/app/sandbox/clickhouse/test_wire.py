@@ -1,0 +1,119 @@
+"""Bytes in, values out: varints, frames, blocks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sandbox.clickhouse import compression
+from app.sandbox.clickhouse.faults import Disconnected, ServerError, parse_engine_error
+from app.sandbox.clickhouse.native_blocks import layout_of
+from app.sandbox.clickhouse.wire import Reader, header_block, split_blocks, text_block
+
+
+def reader_of(data: bytes, step: int = 1) -> Reader:
+    """A reader that gets its bytes a few at a time."""
+    parts = [data[i : i + step] for i in range(0, len(data), step)][::-1]
+
+    async def more() -> bytes:
+        return parts.pop() if parts else b""
+
+    return Reader(more)
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+@given(st.integers(0, 2**63 - 1))
+async def test_a_varint_of_any_size_is_read(value: int) -> None:
+    assert await reader_of(varint(value)).varint() == value
+
+
+async def test_a_varint_without_end_is_no_greeting() -> None:
+    with pytest.raises(Disconnected):
+        await reader_of(b"\xff" * 20).varint()
+
+
+async def test_a_text_that_is_too_long_is_not_waited_for() -> None:
+    with pytest.raises(Disconnected):
+        await reader_of(varint(1 << 40)).text()
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+async def test_blocks_in_a_row_are_told_apart(step: int) -> None:
+    first = text_block(("a", "b"), [("x", "y" * 200), ("", "é")])
+    second = header_block([("n", "Array(Map(String, LowCardinality(Nullable(Int8))))")])
+    assert await split_blocks(first + second + first) == [first, second, first]
+
+
+async def test_a_result_of_a_type_that_is_not_walked_stays_whole() -> None:
+    odd = header_block([("s", "AggregateFunction(uniq, String)")])
+    assert await split_blocks(odd) == [odd]
+
+
+@pytest.mark.parametrize(
+    "name", ["JSON", "Dynamic", "Variant(String, UInt8)", "AggregateFunction(sum, UInt8)", ""]
+)
+def test_a_column_that_cannot_be_measured_is_refused(name: str) -> None:
+    with pytest.raises(ServerError) as refused:
+        layout_of(name)
+    assert refused.value.code == 48
+
+
+@given(st.binary(max_size=100))
+def test_what_is_compressed_is_decompressed(data: bytes) -> None:
+    frame = compression.compress(data + b"x")
+    head = frame[: compression.HASH_SIZE + compression.HEADER.size]
+    assert compression.frame_size(head) == len(frame) - len(head)
+    assert compression.decompress(frame) == data + b"x"
+
+
+def test_large_data_is_several_frames() -> None:
+    data = bytes(compression.FRAME_DATA) + b"end"
+    frames = compression.compress(data)
+    head = compression.HASH_SIZE + compression.HEADER.size
+    first = head + compression.frame_size(frames[:head])
+    assert compression.decompress(frames[:first]) + compression.decompress(frames[first:]) == data
+
+
+def test_a_frame_with_a_wrong_byte_ends_the_connection() -> None:
+    frame = bytearray(compression.compress(b"some data"))
+    frame[-1] ^= 1
+    with pytest.raises(Disconnected):
+        compression.decompress(bytes(frame))
+
+
+def test_a_frame_that_claims_gigabytes_ends_the_connection() -> None:
+    head = bytes(16) + compression.HEADER.pack(0x82, 1 << 31, 1 << 31)
+    with pytest.raises(Disconnected):
+        compression.frame_size(head)
+
+
+ERRORS = {
+    "Code: 497. DB::Exception: ana: Not enough privileges. (ACCESS_DENIED)": (
+        497,
+        "DB::Exception: ana: Not enough privileges.",
+    ),
+    "Code: 492. DB::Exception: Code: 492. DB::Exception: ID(x) not found. "
+    "(ACCESS_ENTITY_NOT_FOUND) (version 26.9.2.1). (ACCESS_ENTITY_NOT_FOUND)": (
+        492,
+        "DB::Exception: Code: 492. DB::Exception: ID(x) not found. (ACCESS_ENTITY_NOT_FOUND)",
+    ),
+    "Poco::Exception. Code: 1000, e.code() = 0, Invalid address": (
+        1000,
+        "Poco::Exception. Code: 1000, e.code() = 0, Invalid address",
+    ),
+    "something else": (1001, "something else"),
+}
+
+
+@pytest.mark.parametrize(("text", "parsed"), ERRORS.items(), ids=[text[:30] for text in ERRORS])
+def test_an_engine_error_becomes_a_servers(text: str, parsed: tuple[int, str]) -> None:
+    error = parse_engine_error(text)
+    assert (error.code, error.message) == parsed
