@@ -5,8 +5,9 @@
     ├─ ScimError                  status, scim_type: what the identity provider sees
     │  ├─ InvalidFilter, TooMany, Uniqueness, Mutability, InvalidSyntax, InvalidPath,
     │  │  NoTarget, InvalidValue, InvalidVersion, Sensitive          (RFC 7644 §3.12, table 9)
-    │  └─ Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, BodyTooLarge,
-    │     UnsupportedMediaType, NotImplementedByServer, Unavailable
+    │  └─ Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout,
+    │     PreconditionFailed, BodyTooLarge, UnsupportedMediaType, NotImplementedByServer,
+    │     ServerError, Unavailable
     ├─ DirectoryError
     │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; outcome unknown
     │  └─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
@@ -111,12 +112,20 @@ class Unauthorized(ScimError):
     status = HTTPStatus.UNAUTHORIZED
 
 
+class Forbidden(ScimError):
+    status = HTTPStatus.FORBIDDEN
+
+
 class NotFound(ScimError):
     status = HTTPStatus.NOT_FOUND
 
 
 class MethodNotAllowed(ScimError):
     status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class RequestTimeout(ScimError):
+    status = HTTPStatus.REQUEST_TIMEOUT
 
 
 class PreconditionFailed(ScimError):
@@ -133,6 +142,12 @@ class UnsupportedMediaType(ScimError):
 
 class NotImplementedByServer(ScimError):
     status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class ServerError(ScimError):
+    """A mistake of ours; the log says more than the client is told."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class Unavailable(ScimError):

@@ -1,0 +1,58 @@
+"""The event log: what changed, in `seq` order, gapless per tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from app.directory.keys import Keys
+from app.directory.link import Link
+
+_strings = msgspec.json.Decoder(list[str]).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One committed change.
+
+    `added`, `removed`: members that a group gained or lost. `all_members`: the role map now reads
+    this group differently, so each present member is touched. `at_ms`: Redis's clock.
+    """
+
+    seq: int
+    op: str
+    type: str
+    id: str
+    name: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    all_members: bool
+    at_ms: int
+    request_id: str
+    token_id: str
+
+
+async def read(link: Link, keys: Keys, after: int, count: int) -> list[Event]:
+    """Return at most `count` events with a seq above `after`, in order."""
+    entries = await link.call(
+        link.redis.xrange(keys.events, min=f"{after + 1}-0", max="+", count=count)
+    )
+    return [_parse(entry_id, fields) for entry_id, fields in entries]
+
+
+def _parse(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
+    return Event(
+        seq=int(entry_id.partition(b"-")[0]),
+        op=fields[b"op"].decode(),
+        type=fields[b"type"].decode(),
+        id=fields[b"id"].decode(),
+        name=fields[b"name"].decode(),
+        added=tuple(_strings(fields[b"added"])),
+        removed=tuple(_strings(fields[b"removed"])),
+        all_members=fields[b"all"] == b"1",
+        at_ms=int(fields[b"at"]),
+        request_id=fields[b"request"].decode(),
+        token_id=fields[b"token"].decode(),
+    )

@@ -1,0 +1,54 @@
+-- What every committing script begins with; `scripts.py` puts it in front of them.
+-- KEYS[1] is always the tenant's `scim:{t}:seq`; the other keys share its prefix and hash slot.
+
+local prefix = string.sub(KEYS[1], 1, -4)
+
+-- A stored resource is `header\ndocument`; the header is JSON of numbers and strings only:
+--   v  seq of the last change, members included (meta.version)
+--   d  seq of the last change of the document (what a write compares and swaps on)
+--   c, m  created and last modified, ms;  n  folded name;  x  externalId or ""
+local function split(raw)
+  local at = string.find(raw, '\n', 1, true)
+  return cjson.decode(string.sub(raw, 1, at - 1)), string.sub(raw, at + 1)
+end
+
+local function store(key, header, document)
+  redis.call('SET', key, cjson.encode(header) .. '\n' .. document)
+end
+
+-- Redis's clock, so that times grow with seq whichever receiver commits.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Appends the event with the next seq and marks the lanes. Returns the targets whose lane was
+-- clean before, as JSON: only these need a wake-up. Entry ids are `seq-0`, so XADD itself refuses
+-- a seq that does not grow.
+local function append(seq, at, targets, fields)
+  fields[#fields + 1] = 'at'
+  fields[#fields + 1] = string.format('%.0f', at)
+  redis.call('XADD', prefix .. 'events', string.format('%.0f-0', seq), unpack(fields))
+  local woken = {}
+  for _, target in ipairs(cjson.decode(targets)) do
+    if redis.call('HSETNX', prefix .. 'dirty', target, string.format('%.0f', at)) == 1 then
+      woken[#woken + 1] = target
+    end
+  end
+  return #woken == 0 and '[]' or cjson.encode(woken)
+end
+
+-- An exact look-up may find several ids (externalId is the client's, RFC 7643 §3.1), even those of
+-- everybody, where a mapping sends a constant: one zset of `value NUL id`, ordered by bytes. No
+-- value holds NUL.
+local function unindex(key, value, id)
+  if value ~= '' then redis.call('ZREM', key, value .. '\0' .. id) end
+end
+
+local function index(key, value, id)
+  if value ~= '' then redis.call('ZADD', key, 0, value .. '\0' .. id) end
+end
+
+local function array(list)
+  return #list == 0 and '[]' or cjson.encode(list)
+end

@@ -1,0 +1,56 @@
+-- Delete one resource with its indexes, memberships and links; append the event.
+--
+-- KEYS[1]  scim:{t}:seq
+-- ARGV     1 kind: user | group   2 id   3 targets (JSON array)
+--          4 request id   5 token id   6 request digest
+-- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}  or  {'gone'}
+-- Cost     in proportion to the members of the group, or the groups of the user.
+-- The event's name is the one that the client gave, for people to read.
+
+local kind, id = ARGV[1], ARGV[2]
+local key = prefix .. kind .. ':' .. id
+local raw = redis.call('GET', key)
+if not raw then return {'gone'} end
+local old, document = split(raw)
+local name = cjson.decode(document)[kind == 'user' and 'userName' or 'displayName']
+
+-- DEL comes first: a script that has begun to write may finish at maxmemory, and DEL may begin
+-- there, so that a full Redis still takes access away.
+redis.call('DEL', key)
+local seq = redis.call('INCR', KEYS[1])
+local at = now_ms()
+redis.call('HDEL', prefix .. (kind == 'user' and 'users:userName' or 'groups:displayName'), old.n)
+unindex(prefix .. kind .. 's:externalId', old.x, id)
+redis.call('ZREM', prefix .. kind .. 's', id)
+
+-- The groups that it was in have changed: their versions move on, their documents stay.
+local groups = redis.call('SMEMBERS', prefix .. 'memberof:' .. id)
+for _, group in ipairs(groups) do
+  redis.call('ZREM', prefix .. 'members:' .. group, id)
+  local group_key = prefix .. 'group:' .. group
+  local group_raw = redis.call('GET', group_key)
+  if group_raw then
+    local header, group_document = split(group_raw)
+    header.v, header.m = seq, at
+    store(group_key, header, group_document)
+  end
+end
+redis.call('DEL', prefix .. 'memberof:' .. id)
+
+local removed = {}
+if kind == 'group' then
+  removed = redis.call('ZRANGE', prefix .. 'members:' .. id, 0, -1)
+  for _, member in ipairs(removed) do redis.call('SREM', prefix .. 'memberof:' .. member, id) end
+  redis.call('DEL', prefix .. 'members:' .. id)
+  local links = redis.call('HGETALL', prefix .. 'links')
+  for i = 1, #links, 2 do
+    if links[i + 1] == id then redis.call('HDEL', prefix .. 'links', links[i]) end
+  end
+end
+
+local woken = append(seq, at, ARGV[3], {
+  'op', 'deleted', 'type', kind, 'id', id, 'name', name,
+  'added', '[]', 'removed', array(removed), 'all', '0', 'groups', array(groups),
+  'request', ARGV[4], 'token', ARGV[5], 'digest', ARGV[6],
+})
+return {'ok', string.format('%.0f', seq), string.format('%.0f', old.c), string.format('%.0f', at), woken}

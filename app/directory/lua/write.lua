@@ -1,0 +1,105 @@
+-- Create or change one resource: document, indexes, uniqueness, members, links, event, dirty lanes.
+--
+-- KEYS[1]  scim:{t}:seq
+-- ARGV     1 kind: user | group      2 id
+--          3 expect: 'new', or the document version that the change was computed from
+--          4 document ('' = unchanged; then `expect` matters only to a link, which needs the name)
+--          5 folded name   6 externalId or ''
+--          7 members as JSON: {"replace": [...] or false, "add": [...], "remove": [...]}
+--          8 name as sent  9 targets (JSON array)  10 role-map keys of this group (JSON array)
+--         11 request id   12 token id   13 request digest
+-- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
+--          {'same', version, created ms, modified ms}   nothing changed, no event
+--          {'taken', id of the holder}     the name belongs to another resource
+--          {'stale'}                       changed meanwhile: read again
+--          {'gone'}                        no such resource
+-- Invariant: every refusal comes before the first write.
+
+local kind, id, expect, document = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local name, external_id = ARGV[5], ARGV[6]
+local key = prefix .. kind .. ':' .. id
+local names = prefix .. (kind == 'user' and 'users:userName' or 'groups:displayName')
+local externals = prefix .. kind .. 's:externalId'
+
+-- A role-map key belongs to the first group that matched it and stays its own through renames.
+-- The map may be younger than the group: then an update without a change still links it.
+local unlinked = {}
+for _, link in ipairs(cjson.decode(ARGV[10])) do
+  if redis.call('HEXISTS', prefix .. 'links', link) == 0 then unlinked[#unlinked + 1] = link end
+end
+
+local raw = redis.call('GET', key)
+local old, old_document
+if expect == 'new' then
+  if raw then return {'stale'} end
+else
+  if not raw then return {'gone'} end
+  old, old_document = split(raw)
+  if (document ~= '' or #unlinked > 0) and string.format('%.0f', old.d) ~= expect then
+    return {'stale'}
+  end
+end
+if document ~= '' then
+  local holder = redis.call('HGET', names, name)
+  if holder and holder ~= id then return {'taken', holder} end
+end
+
+local change = cjson.decode(ARGV[7])
+local members = prefix .. 'members:' .. id
+local added, removed = {}, {}
+if change.replace then
+  local wanted = {}
+  for _, member in ipairs(change.replace) do wanted[member] = true end
+  for _, member in ipairs(redis.call('ZRANGE', members, 0, -1)) do
+    if wanted[member] then wanted[member] = nil else removed[#removed + 1] = member end
+  end
+  for _, member in ipairs(change.replace) do
+    if wanted[member] then added[#added + 1] = member; wanted[member] = nil end
+  end
+else
+  for _, member in ipairs(change.remove) do
+    if redis.call('ZSCORE', members, member) then removed[#removed + 1] = member end
+  end
+  for _, member in ipairs(change.add) do
+    if not redis.call('ZSCORE', members, member) then added[#added + 1] = member end
+  end
+end
+
+if document == '' and #added == 0 and #removed == 0 and #unlinked == 0 then
+  return {'same', string.format('%.0f', old.v), string.format('%.0f', old.c), string.format('%.0f', old.m)}
+end
+
+local seq = redis.call('INCR', KEYS[1])
+local at = now_ms()
+local header = old or {c = at}
+header.v, header.m = seq, at
+if document ~= '' then
+  if old and old.n ~= name then redis.call('HDEL', names, old.n) end
+  redis.call('HSET', names, name, id)
+  local old_external = old and old.x or ''
+  if old_external ~= external_id then
+    unindex(externals, old_external, id)
+    index(externals, external_id, id)
+  end
+  header.d, header.n, header.x = seq, name, external_id
+end
+store(key, header, document ~= '' and document or old_document)
+if not old then redis.call('ZADD', prefix .. kind .. 's', seq, id) end
+
+for _, member in ipairs(removed) do
+  redis.call('ZREM', members, member)
+  redis.call('SREM', prefix .. 'memberof:' .. member, id)
+end
+for _, member in ipairs(added) do
+  redis.call('ZADD', members, seq, member)
+  redis.call('SADD', prefix .. 'memberof:' .. member, id)
+end
+
+for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
+
+local woken = append(seq, at, ARGV[9], {
+  'op', old and 'updated' or 'created', 'type', kind, 'id', id, 'name', ARGV[8],
+  'added', array(added), 'removed', array(removed), 'all', #unlinked > 0 and '1' or '0',
+  'request', ARGV[11], 'token', ARGV[12], 'digest', ARGV[13],
+})
+return {'ok', string.format('%.0f', seq), string.format('%.0f', header.c), string.format('%.0f', at), woken}

@@ -1,0 +1,53 @@
+"""The Lua scripts, as files beside this module, run by their hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from app.errors import DirectoryUnavailable
+
+_FOLDER = resources.files("app.directory") / "lua"
+
+
+@cache
+def _source(name: str) -> str:
+    shared = "_lane" if name.startswith("lane_") else "_log"
+    return "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (shared, name))
+
+
+class Scripts:
+    """Runs a script by its SHA-1, loading it where the server does not know it (yet, or any more).
+
+    A script that the server does not know was not run, so sending it again is safe. Every other
+    failure leaves the outcome open and is raised: nothing here is ever sent twice.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._sha: dict[str, str] = {}
+
+    async def run(self, name: str, key: str, *args: str | bytes | int) -> Any:
+        """Return the script's reply, bytes as Redis sends them.
+
+        Raises DirectoryUnavailable when Redis did not answer; the change may have happened.
+        """
+        try:
+            return await self._run(name, key, args)
+        except (RedisError, OSError) as error:
+            raise DirectoryUnavailable(f"Redis did not answer {name}: {error}") from error
+
+    async def _run(self, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
+        sha = self._sha.get(name)
+        if sha is not None:
+            try:
+                return await self._redis.evalsha(sha, 1, key, *args)  # type: ignore[misc,arg-type]
+            except NoScriptError:
+                pass
+        self._sha[name] = await self._redis.script_load(_source(name))
+        return await self._redis.evalsha(self._sha[name], 1, key, *args)  # type: ignore[misc,arg-type]
