@@ -12,8 +12,8 @@ from aiohttp import web
 
 from app.clock import Clock
 from app.config.settings import Settings
-from app.directory.link import connect, until_durable
-from app.errors import ConfigError, VolatileRedis
+from app.directory.link import check_durable, connect, until_durable
+from app.errors import ConfigError, DirectoryUnavailable, VolatileRedis
 from app.http.auth import Authenticator
 from app.http.metrics import Metrics
 from app.http.middleware import answer_errors, authenticate, identify
@@ -24,6 +24,7 @@ from app.logs import configure_logs
 from app.wake import Waker
 
 _SHUTDOWN_S = 4.0
+_FIRST_LOOK_S = 1.0
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
 def make_app(receiver: Receiver) -> web.Application:
     app = web.Application(
         middlewares=[identify, answer_errors, authenticate],
-        client_max_size=receiver.settings.limits.max_body_bytes,
+        client_max_size=0,  # `bodies` bounds them, by the settings of the moment
     )
     app[RECEIVER] = receiver
     app.cleanup_ctx.append(_parts)
@@ -78,10 +79,12 @@ async def serve(
 ) -> None:
     """Answer requests until SIGTERM or SIGINT. Raises VolatileRedis, OSError if the port is taken.
 
-    The port is open at once: until Redis has been found durable, every request is a 503.
-    SIGHUP rereads the configuration; a broken one changes nothing and is logged.
+    Where Redis does not answer yet the port is open all the same: until it has been found durable,
+    every request is a 503. SIGHUP rereads the configuration; a broken one changes nothing and is
+    logged.
     """
     receiver = build_receiver(settings, allow_volatile_redis=allow_volatile_redis)
+    await _refuse_volatile(receiver)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,6 +109,21 @@ async def serve(
     log.info("receiver.stopped")
 
 
+async def _refuse_volatile(receiver: Receiver) -> None:
+    """Raise VolatileRedis before the port is open, if Redis is there to be asked."""
+    if receiver.durable:
+        return
+    try:
+        async with asyncio.timeout(_FIRST_LOOK_S):
+            await check_durable(receiver.link)
+    except (DirectoryUnavailable, TimeoutError):
+        return
+    except VolatileRedis:
+        await receiver.link.close()
+        raise
+    receiver.durable = True
+
+
 async def _admit(receiver: Receiver) -> None:
     if not receiver.durable:
         await until_durable(receiver.link)
@@ -119,6 +137,8 @@ def _reread(receiver: Receiver, reload: Callable[[], Settings]) -> None:
         for problem in error.problems:
             log.error("config.refused", key=problem.key, reason=problem.reason)  # noqa: TRY400 - no bug of ours
         return
+    if settings.redis != receiver.settings.redis:
+        log.warning("config.kept", key="redis", reason="takes effect at the next start")
     receiver.settings, receiver.tenants = settings, build_tenants(settings, receiver.link)
     log.info("config.reread", tenants=len(receiver.tenants))
 
@@ -134,6 +154,7 @@ def run_receiver(
 ) -> int:
     """Run one receiver process. Returns its exit code; VolatileRedis and OSError propagate."""
     configure_logs()
+    refused: Exception | None = None
     try:
         asyncio.run(
             serve(
@@ -146,5 +167,7 @@ def run_receiver(
             )
         )
     except* VolatileRedis as group:
-        raise group.exceptions[0] from None
+        refused = group.exceptions[0]
+    if refused is not None:  # raised in the clause above it would be wrapped in a group again
+        raise refused
     return 0

@@ -1,0 +1,167 @@
+"""Tokens of a tenant: 256 random bits, of which Redis keeps only a SHA-256.
+
+A token reads `chscim_ID_SECRET`: the prefix lets secret scanners find it, the id finds its record.
+A plain hash is enough for a random secret of this size; there is no dictionary to try.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from redis.exceptions import RedisError, WatchError
+
+from app.directory.keys import Keys
+from app.directory.link import Link
+from app.errors import DirectoryUnavailable
+
+PREFIX = "chscim"
+SCOPES = ("scim", "read", "ops")
+_BEARER = re.compile(rf"{PREFIX}_([0-9a-f]{{12}})_([0-9a-f]{{64}})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """Shown once, at creation. `token` goes after `Bearer`; Basic takes `id` and `secret`."""
+
+    id: str
+    token: str
+    secret: str
+    scopes: tuple[str, ...]
+    expires_at_ms: int | None
+
+    def __repr__(self) -> str:
+        return f"NewToken(id={self.id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request presented. `secret` never leaves this value but as a hash."""
+
+    id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credential(id={self.id!r})"
+
+
+class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a token. Times in ms since 1970; `expires_ms` None: never."""
+
+    id: str
+    secret_sha256: str
+    scopes: tuple[str, ...]
+    created_ms: int
+    expires_ms: int | None = None
+
+    def admits(self, credential: Credential, now_ms: int) -> bool:
+        """Compare in constant time, then look at the expiry."""
+        same = hmac.compare_digest(_digest(credential.secret), self.secret_sha256)
+        return same and (self.expires_ms is None or now_ms < self.expires_ms)
+
+
+_decode = msgspec.json.Decoder(TokenRecord).decode
+_NOBODY = TokenRecord(id="", secret_sha256="0" * 64, scopes=(), created_ms=0, expires_ms=0)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def parse_authorization(header: str | None) -> Credential | None:
+    """Return what an `Authorization` header holds: Bearer token, or Basic with id and secret."""
+    scheme, _, value = (header or "").strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        match = _BEARER.fullmatch(value)
+        return Credential(match[1], match[2]) if match else None
+    if scheme.lower() == "basic":
+        try:
+            pair = base64.b64decode(value, validate=True).decode()
+        except ValueError:  # no base64, not ASCII, not UTF-8
+            return None
+        token_id, _, secret = pair.partition(":")
+        return Credential(token_id, secret)
+    return None
+
+
+async def create(
+    link: Link,
+    tenant: str,
+    *,
+    now_ms: int,
+    scopes: Sequence[str] = ("scim",),
+    expires_in_s: int | None = None,
+) -> NewToken:
+    token_id, secret = secrets.token_hex(6), secrets.token_hex(32)
+    expires_ms = None if expires_in_s is None else now_ms + expires_in_s * 1000
+    record = TokenRecord(
+        id=token_id,
+        secret_sha256=_digest(secret),
+        scopes=tuple(scopes),
+        created_ms=now_ms,
+        expires_ms=expires_ms,
+    )
+    key = Keys(tenant).tokens
+    await link.call(link.redis.hset(key, token_id, msgspec.json.encode(record)))  # type: ignore[arg-type]
+    return NewToken(
+        id=token_id,
+        token=f"{PREFIX}_{token_id}_{secret}",
+        secret=secret,
+        scopes=record.scopes,
+        expires_at_ms=expires_ms,
+    )
+
+
+async def list_all(link: Link, tenant: str) -> list[TokenRecord]:
+    found = await link.call(link.redis.hvals(Keys(tenant).tokens))  # type: ignore[arg-type]
+    return sorted(map(_decode, found), key=lambda record: record.created_ms)
+
+
+async def revoke(link: Link, tenant: str, token_id: str) -> bool:
+    """Return whether there was such a token. Receivers notice within `CACHE_S`."""
+    removed: int = await link.call(link.redis.hdel(Keys(tenant).tokens, token_id))  # type: ignore[arg-type]
+    return removed > 0
+
+
+async def authenticate(
+    link: Link, tenant: str, credential: Credential, now_ms: int
+) -> TokenRecord | None:
+    """Return the token's record, or None for every kind of failure, at the same cost."""
+    raw: bytes | None = await link.call(link.redis.hget(Keys(tenant).tokens, credential.id))  # type: ignore[arg-type]
+    record = _decode(raw) if raw else _NOBODY
+    return record if record.admits(credential, now_ms) else None
+
+
+async def end_at(link: Link, tenant: str, token_id: str, end_ms: int) -> bool:
+    """Let the token end at `end_ms` unless it ends before; return whether there was such a token.
+
+    Compares and sets: a revocation in between is not undone. Receivers notice within `CACHE_S`.
+    """
+    key = Keys(tenant).tokens
+    pipe = link.redis.pipeline(transaction=True)
+    async with pipe:
+        while True:
+            await link.call(pipe.watch(key))
+            raw: bytes | None = await link.call(pipe.hget(key, token_id))  # type: ignore[arg-type]
+            if raw is None:
+                return False
+            record = _decode(raw)
+            if record.expires_ms is not None and record.expires_ms <= end_ms:
+                return True
+            ending = msgspec.structs.replace(record, expires_ms=end_ms)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.hset(key, token_id, msgspec.json.encode(ending))  # type: ignore[arg-type]
+            try:
+                await pipe.execute()
+            except WatchError:
+                continue
+            except (RedisError, OSError) as error:
+                raise DirectoryUnavailable(f"Redis did not answer: {error}") from error
+            return True

@@ -1,0 +1,123 @@
+"""Around every request: its id, its caller, its errors in SCIM's form, its line in the log."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from traceback import format_tb
+
+import structlog
+from aiohttp import web
+
+from app.errors import (
+    DirectoryUnavailable,
+    Forbidden,
+    InvalidSyntax,
+    MethodNotAllowed,
+    NotFound,
+    ScimError,
+    ServerError,
+    Unavailable,
+)
+from app.http.answers import error_answer
+from app.http.receiver import CALLER, RECEIVER, REQUEST_ID, Caller
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_UTF8 = re.compile(r"[^\ud800-\udfff]*")  # aiohttp reads other bytes as half surrogates
+_READS = frozenset({"GET", "HEAD"})
+_METHODS = _READS | {"POST", "PUT", "PATCH", "DELETE"}  # a label has few values, a client many
+
+log = structlog.get_logger()
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Name the request, time it, count it, log one line about it."""
+    receiver = request.app[RECEIVER]
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+    request[REQUEST_ID] = request_id
+    started = receiver.clock.monotonic()
+    response = await handler(request)
+    duration_s = receiver.clock.monotonic() - started
+    response.headers["X-Request-Id"] = request_id
+    caller = request.get(CALLER)
+    tenant = caller.tenant.name if caller else ""
+    resource = request.match_info.get("endpoint", "-") if caller else "-"
+    method = request.method if request.method in _METHODS else "other"
+    receiver.metrics.requests.labels(tenant, method, resource, response.status).inc()
+    receiver.metrics.request_seconds.labels(method, resource).observe(duration_s)
+    log.info(
+        "request.answered",
+        tenant=tenant,
+        method=method,
+        resource=resource,
+        status=response.status,
+        request_id=request_id,
+        seq=response.headers.get("X-Event-Seq"),
+        token=caller.token.id if caller else None,
+        duration_s=round(duration_s, 4),
+    )
+    return response
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into RFC 7644 §3.12's form; one that we did not foresee is a 500."""
+    try:
+        return await handler(request)
+    except ScimError as error:
+        return error_answer(error)
+    except DirectoryUnavailable as error:
+        log.warning("directory.unavailable", error=str(error), request_id=request[REQUEST_ID])
+        return error_answer(Unavailable("the directory is not available, try again"))
+    except web.HTTPMethodNotAllowed as error:
+        answer = error_answer(MethodNotAllowed(f"{request.method} is not allowed here"))
+        answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except web.HTTPException:
+        return error_answer(NotFound("no such endpoint or resource"))
+    except Exception as error:  # noqa: BLE001 - the request ends here
+        # Where, and of what kind, but not the message: it may repeat what the client sent.
+        log.error(  # noqa: TRY400
+            "request.failed",
+            request_id=request[REQUEST_ID],
+            error=type(error).__name__,
+            stack="".join(format_tb(error.__traceback__)),
+        )
+        return error_answer(ServerError("internal error; the log has it under the request id"))
+
+
+def _host(request: web.Request) -> str:
+    """Return the host that the client named; aiohttp would else ask a name server, and wait."""
+    named = request.headers.get("Host", "")
+    return named if _HOST.fullmatch(named) else request.app[RECEIVER].settings.receiver.host
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Admit the caller of anything below /scim before anything else is looked at."""
+    if not request.path.startswith("/scim/"):
+        return await handler(request)
+    receiver = request.app[RECEIVER]
+    name = request.path.split("/", 3)[2]
+    tenants, settings = receiver.tenants, receiver.settings
+    token = await receiver.authenticator.check(tenants, name, request.headers.get("Authorization"))
+    if not _UTF8.fullmatch(str(request.rel_url)):
+        raise InvalidSyntax("the URL is not UTF-8")
+    if not receiver.durable:
+        raise Unavailable("the directory has not been found durable yet, try again")
+    if "scim" not in token.scopes and not ("read" in token.scopes and request.method in _READS):
+        raise Forbidden("this token's scopes do not cover the request")
+    request[CALLER] = Caller(
+        tenant=tenants[name],
+        token=token,
+        request_id=request[REQUEST_ID],
+        settings=settings,
+        base_url=f"{request.scheme}://{_host(request)}/scim/{name}/v2",
+    )
+    return await handler(request)

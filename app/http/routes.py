@@ -1,0 +1,83 @@
+"""Every path that the receiver answers; all others are 404 without a word more."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from app.directory.link import check_durable
+from app.errors import DirectoryError, Forbidden
+from app.http import resources
+from app.http.answers import answer
+from app.http.receiver import CALLER, RECEIVER
+from app.scim import discovery
+from app.scim.messages import list_response
+
+_BASE = "/scim/{tenant}/v2"
+_ENDPOINT = f"{_BASE}/{{endpoint:Users|Groups}}"
+_PROBE = "scim:ready"
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    router.add_get("/healthz", healthz)
+    router.add_get("/readyz", readyz)
+    router.add_get("/metrics", metrics)
+    router.add_get(_ENDPOINT, resources.find)
+    router.add_post(_ENDPOINT, resources.create)
+    one = f"{_ENDPOINT}/{{id}}"
+    router.add_get(one, resources.get)
+    router.add_put(one, resources.replace)
+    router.add_patch(one, resources.patch)
+    router.add_delete(one, resources.delete)
+    router.add_get(f"{_BASE}/ServiceProviderConfig", service_provider_config)
+    router.add_get(f"{_BASE}/{{endpoint:ResourceTypes|Schemas}}", described)
+    router.add_get(f"{_BASE}/{{endpoint:ResourceTypes|Schemas}}/{{id}}", described_one)
+
+
+async def healthz(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Redis takes writes (is no replica, not full, its disk not either) and keeps them."""
+    receiver = request.app[RECEIVER]
+    link = receiver.link
+    try:
+        await link.call(link.redis.set(_PROBE, "1", px=1000))
+        if not receiver.allow_volatile_redis:
+            await check_durable(link)
+    except DirectoryError as error:
+        return web.Response(status=503, text=f"{error}\n")
+    return web.Response(text="ok\n")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    body = request.app[RECEIVER].metrics.render()
+    return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+async def service_provider_config(request: web.Request) -> web.Response:
+    """What this receiver does. ETags are sent, but preconditions are not looked at: no `etag`."""
+    caller = request[CALLER]
+    config = discovery.service_provider_config(
+        caller.base_url,
+        max_results=caller.settings.limits.max_page,
+        authentication=("oauthbearertoken", "httpbasic"),
+    )
+    return answer(config)
+
+
+async def described(request: web.Request) -> web.Response:
+    """Return all there is; paging is ignored, a filter refused (RFC 7644 §4)."""
+    if "filter" in request.query:
+        raise Forbidden("filter: is not for discovery endpoints")
+    base_url = request[CALLER].base_url
+    of_schemas = request.match_info["endpoint"] == "Schemas"
+    found = discovery.schemas(base_url) if of_schemas else discovery.resource_types(base_url)
+    return answer(list_response(found, len(found), 1, len(found)))
+
+
+async def described_one(request: web.Request) -> web.Response:
+    name, base_url = request.match_info["id"], request[CALLER].base_url
+    if request.match_info["endpoint"] == "Schemas":
+        return answer(discovery.schema(name, base_url))
+    return answer(discovery.resource_type(name, base_url))

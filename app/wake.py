@@ -1,0 +1,65 @@
+"""Waking workers: an arq job that says "drain this lane".
+
+A job may be lost, doubled or late without harm: the lane is marked dirty in the same commit, and
+each worker's sweep finds dirty lanes that nobody holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+QUEUE = "clickhouse-scim:lanes"
+JOB = "drain"
+
+log = structlog.get_logger()
+
+
+class Waker:
+    """Enqueues wake-ups behind the answer: a request never waits for them, nor fails with them."""
+
+    def __init__(self, url: str, password: str | None = None) -> None:
+        options = {} if password is None else {"password": password}
+        self._redis = ArqRedis(
+            BlockingConnectionPool.from_url(
+                url, max_connections=4, socket_connect_timeout=1.0, socket_timeout=3.0, **options
+            ),
+            default_queue_name=QUEUE,
+        )
+        self._lanes: dict[tuple[str, str], None] = {}
+        self._some = asyncio.Event()
+
+    def wake(self, tenant: str, targets: Sequence[str]) -> None:
+        """Have a worker look at these lanes soon. Never waits, and holds each lane once."""
+        for target in targets:
+            self._lanes[tenant, target] = None
+            self._some.set()
+
+    async def run(self) -> None:
+        """Send wake-ups until cancelled. One task owns this; see `main`."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            lanes, self._lanes = self._lanes, {}
+            for tenant, target in lanes:
+                await self._send(tenant, target)
+
+    async def _send(self, tenant: str, target: str) -> None:
+        try:
+            await self._redis.enqueue_job(JOB, tenant, target)
+        except (RedisError, OSError) as error:
+            log.warning("lane.not_woken", tenant=tenant, target=target, error=str(error))
+        except Exception as error:  # noqa: BLE001 - this wake-up ends here; the next may do better
+            log.error(  # noqa: TRY400
+                "lane.not_woken", tenant=tenant, target=target, error=type(error).__name__
+            )
+
+    async def close(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
