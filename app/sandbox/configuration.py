@@ -9,7 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from app.config.target import Host
 from app.sandbox.servers import PROVISIONER
+from app.sandbox.session import parse_address
 
 HEADER = """\
 # Written by `clickhouse-scim sandbox` at each start. Changes here are taken by SIGHUP, and last
@@ -20,11 +22,11 @@ HEADER = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the sandbox's own servers are. `targets`: the native port of each target's server."""
+    """Where the sandbox's own servers are. `targets`: each target's, as its administrator's URL."""
 
     redis_url: str
     receiver_port: int
-    targets: Mapping[str, int]
+    targets: Mapping[str, str]
     password_file: Path
 
 
@@ -97,13 +99,15 @@ def _placed_target(name: str, target: Any, places: Places, folder: Path) -> Any:
             if isinstance(target.get(key), str)
         }
         return target | files
+    at = parse_address(places.targets[name])
     kept = {
         key: value
         for key, value in target.items()
         if key not in {"password_env", "secure", "ca_file"}
     }
     return kept | {
-        "hosts": [f"127.0.0.1:{places.targets[name]}"],
+        "hosts": [str(Host(at.host, at.port))],
+        "secure": at.secure,
         "user": PROVISIONER,
         "password_file": str(places.password_file),
     }

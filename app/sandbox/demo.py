@@ -7,7 +7,6 @@ running system, and each check can fail.
 from __future__ import annotations
 
 import asyncio
-import logging
 import tempfile
 import time
 from pathlib import Path
@@ -21,8 +20,6 @@ from app.sandbox.telling import Teller
 
 def run() -> int:
     """Show the day; return 0 if every check held, else 1. Ctrl-C stops the sandbox, too."""
-    # The driver tells each refused log-in on stderr as well; here they are part of the show.
-    logging.getLogger("asynch").addHandler(logging.NullHandler())
     teller = Teller()
     started = time.monotonic()
     try:

@@ -1,28 +1,26 @@
 """The sandbox's ClickHouse servers, and the account that workers use on them.
 
-A server is a program that speaks the native protocol on a loopback port and has a `default`
-account without a password; what it is beyond that, nobody here asks.
+A server is the one of CLICKHOUSE_URL; else a program that speaks the native protocol on a loopback
+port and has a `default` account without a password: a `clickhouse` on PATH, else the sandbox
+server. Which of them it is, nobody beyond this module asks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from asynch.connection import Connection
-from asynch.errors import ClickHouseException
 
 from app.child import Program
 from app.config.privileges import PRIVILEGES
+from app.sandbox.installed import server_command
+from app.sandbox.session import Refused, Unreachable, log_in, parse_address
 from app.sandbox.store import SandboxError
 
 PROVISIONER = "provisioner"
-_STATEMENT_S = 10.0
+_VARIABLE = "CLICKHOUSE_URL"
 
 # What an account needs that makes users and roles; found by trying on ClickHouse 26.9. SHOW ACCESS
 # opens system.users and system.roles, but not system.role_grants, system.grants and
@@ -35,29 +33,66 @@ _RIGHTS = (
 )
 
 
-def server_program(
-    name: str, port: int, folder: Path, log: Path, environ: Mapping[str, str]
-) -> Program:
-    """Return the server for target `name`. It runs in a folder of its own: the engine reads a
-    `config.xml` out of its working directory, and there should be none of somebody else's.
+def existing_server(environ: Mapping[str, str]) -> str | None:
+    """Return CLICKHOUSE_URL, the administrator's way into a server that runs already, if it is set.
+
+    Raises SandboxError where it can't be one.
     """
-    arguments = ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
+    url = environ.get(_VARIABLE)
+    if not url:
+        return None
+    try:
+        parse_address(url)
+    except ValueError as error:
+        raise SandboxError(f"{_VARIABLE} names no server: {error}") from None
+    return url
+
+
+def without_existing_server(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` for a child, which has no use for an administrator's password."""
+    return {name: value for name, value in environ.items() if name != _VARIABLE}
+
+
+def own_url(port: int) -> str:
+    """Return the administrator's way into a server that the sandbox has started."""
+    return f"clickhouse://default:@127.0.0.1:{port}/default"
+
+
+def server_program(
+    clickhouse: str | None,
+    name: str,
+    port: int,
+    *,
+    folder: Path,
+    log: Path,
+    environ: Mapping[str, str],
+) -> Program:
+    """Return the server for target `name`: the program `clickhouse`, else the sandbox server.
+
+    It runs in a folder of its own: the engine reads a `config.xml` out of its working directory,
+    and there should be none of somebody else's.
+    """
+    if clickhouse is not None:
+        command = server_command(clickhouse, port, folder)
+        # ClickHouse's own watchdog would stand between the supervisor and the server.
+        environ = {**environ, "CLICKHOUSE_WATCHDOG_ENABLE": "0"}
+    else:
+        arguments = ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
+        command = [sys.executable, "-m", "app.sandbox.clickhouse", *arguments]
     return Program(
-        name=f"clickhouse {name}",
-        arguments=[sys.executable, "-m", "app.sandbox.clickhouse", *arguments],
-        folder=folder,
-        log=log,
-        environ=environ,
+        name=f"clickhouse {name}", arguments=command, folder=folder, log=log, environ=environ
     )
 
 
-def provisioner_statements(password: str) -> list[str]:
+def provisioner_statements(password: str, *, local: bool = True) -> list[str]:
     """Return what makes the workers' account, or brings it up to date. May run any number of times.
 
-    It can hand out what role definitions may hand out, and so also take that away again.
+    It can hand out what role definitions may hand out, and so also take that away again. `local`:
+    it logs in from the server's own machine only; a container's server sees other addresses.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
-    identified = f"{PROVISIONER} IDENTIFIED WITH sha256_hash BY '{digest}' HOST LOCAL"
+    hosts = "LOCAL" if local else "ANY"
+    identified = f"{PROVISIONER} IDENTIFIED WITH sha256_hash BY '{digest}' HOST {hosts}"
     return [
         f"CREATE USER IF NOT EXISTS {identified}",
         f"ALTER USER {identified}",
@@ -66,42 +101,20 @@ def provisioner_statements(password: str) -> list[str]:
     ]
 
 
-async def answers(port: int) -> bool:
-    """Whether the server answers a query of `default`."""
-    try:  # a look at the port first: asynch logs a warning for each refused connection
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
+async def answers(url: str) -> bool:
+    """Whether the server answers a query of the account in `url`."""
     with contextlib.suppress(SandboxError):
-        await run_statements(port, ["SELECT 1"])
+        await run_statements(url, ["SELECT 1"])
         return True
     return False
 
 
-async def run_statements(port: int, statements: Sequence[str]) -> None:
-    """Run `statements` as `default`. Raises SandboxError, also if the server is not there."""
-    connection = Connection(host="127.0.0.1", port=port, user="default", connect_timeout=2)
+async def run_statements(url: str, statements: Sequence[str]) -> None:
+    """Run `statements` with the account in `url`. Raises SandboxError; no server is one, too."""
     try:
-        await _within(connection, connection.connect())
-        async with connection.cursor() as cursor:
+        async with log_in(url) as session:
             for statement in statements:
-                await _within(connection, cursor.execute(statement))
-    except (ClickHouseException, OSError, EOFError) as error:
-        raise SandboxError(f"ClickHouse on port {port} did not do it: {error}") from error
-    finally:
-        with contextlib.suppress(Exception):
-            await connection.close()
-
-
-async def _within(connection: Connection, work: Any) -> None:
-    """Await `work`. asynch can't be cancelled in time: its socket is cut, then its task ended."""
-    task = asyncio.ensure_future(work)
-    done, _ = await asyncio.wait([task], timeout=_STATEMENT_S)
-    if not done:
-        with contextlib.suppress(AttributeError):
-            connection._connection.writer.writer.transport.abort()  # type: ignore[attr-defined] # noqa: SLF001
-        task.cancel()
-        await asyncio.wait([task], timeout=1)
-        raise SandboxError(f"ClickHouse did not answer within {_STATEMENT_S:g} s")
-    task.result()
+                await session.rows(statement)
+    except (Refused, Unreachable) as error:
+        at = parse_address(url)
+        raise SandboxError(f"ClickHouse at {at.host}:{at.port} did not do it: {error}") from error

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +25,8 @@ Result = TypeVar("Result")
 
 TIMEOUT_S = 20.0
 
+_QUIET = logging.NullHandler()  # for what the driver logs: it raises the same
+
 
 class Refused(ClickHouseScimError):
     """The server said no. `code`: ClickHouse's error code, `reason`: its text, on one line."""
@@ -34,6 +38,40 @@ class Refused(ClickHouseScimError):
 
 class Unreachable(ClickHouseScimError):
     """No server answered, or not in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A server's native protocol, and an account there. `host`: an IPv6 address has no brackets."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    secure: bool
+
+
+def parse_address(url: str) -> Address:
+    """Return what `clickhouse://user:password@host:port/database` says; `clickhouses` is with TLS.
+
+    Raises ValueError, whose text does not show the URL: there may be a password in it.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port, secure = parts.hostname, parts.port, parts.scheme == "clickhouses"
+    except ValueError:
+        host, port, secure = None, None, False
+    if host is None or parts.scheme not in {"clickhouse", "clickhouses"}:
+        raise ValueError("it should be clickhouse://USER:PASSWORD@HOST:PORT, special signs as %XX")
+    return Address(
+        host=host,
+        port=port or (9440 if secure else 9000),
+        user=unquote(parts.username or "default"),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.strip("/")) or "default",
+        secure=secure,
+    )
 
 
 class Session:
@@ -94,13 +132,15 @@ async def log_in(url: str, user: str | None = None) -> AsyncIterator[Session]:
     `user` logs in as somebody else than the URL says, without a password. Raises Refused (516: no
     such user, wrong password, locked, not from here; ClickHouse doesn't tell which) or Unreachable.
     """
-    parts = urlsplit(url)
+    logging.getLogger("asynch").addHandler(_QUIET)
+    at = parse_address(url)
     connection = asynch.Connection(
-        host=parts.hostname or "127.0.0.1",
-        port=parts.port or 9000,
-        user=user if user is not None else unquote(parts.username or "default"),
-        password="" if user is not None else unquote(parts.password or ""),
-        database=parts.path.strip("/") or "default",
+        host=at.host,
+        port=at.port,
+        user=user if user is not None else at.user,
+        password="" if user is not None else at.password,
+        database=at.database,
+        secure=at.secure,
         connect_timeout=int(TIMEOUT_S),
     )
     session = Session(connection)

@@ -33,6 +33,7 @@ from app.sandbox.configuration import (
     target_names,
     targets_without_hosts,
 )
+from app.sandbox.installed import find_clickhouse
 from app.sandbox.ports import choose_ports
 from app.sandbox.store import SandboxError, Store, opened
 from app.sandbox.toml import render_toml
@@ -105,13 +106,18 @@ class _Sandbox:
         self._children, self._ready = _Children(), False
         self._tables = self._read()
         self._sandboxed = targets_without_hosts(self._tables.raw)
-        names = ["redis", "receiver", *(f"clickhouse.{name}" for name in self._sandboxed)]
+        self._existing = self._find_existing()
+        started = () if self._existing else self._sandboxed
+        names = ["redis", "receiver", *(f"clickhouse.{name}" for name in started)]
         self._ports = choose_ports(names, store.read("ports"), random.Random())  # noqa: S311
         store.write("ports", self._ports)
         self._places = Places(
             redis_url=f"redis://127.0.0.1:{self._ports['redis']}/0",
             receiver_port=self._ports["receiver"],
-            targets={name: self._ports[f"clickhouse.{name}"] for name in self._sandboxed},
+            targets={
+                name: self._existing or servers.own_url(self._ports[f"clickhouse.{name}"])
+                for name in self._sandboxed
+            },
             password_file=store.password,
         )
         self._password = store.provisioner_password()
@@ -144,12 +150,8 @@ class _Sandbox:
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Start everything at once, but for what needs an answer of another first."""
-        for name, port in self._places.targets.items():
-            folder = self._store.folder_for(f"clickhouse/{name}")
-            program = servers.server_program(
-                name, port, folder, self._log(f"clickhouse-{name}"), self._child_environ()
-            )
-            self._children.clickhouse[name] = self._keep(tasks, program)
+        if not self._existing:
+            self._start_clickhouse(tasks)
         port = self._ports["redis"]
         server, folder = redis.find_redis(), self._store.folder_for("redis")
         program = redis.redis_program(server, port, folder, self._log("redis"))
@@ -157,6 +159,19 @@ class _Sandbox:
         async with asyncio.TaskGroup() as steps:
             steps.create_task(self._start_receiver(tasks))
             steps.create_task(self._start_workers(tasks))
+
+    def _start_clickhouse(self, tasks: asyncio.TaskGroup) -> None:
+        clickhouse, environ = find_clickhouse(self._environ), self._child_environ()
+        for name in self._sandboxed:
+            program = servers.server_program(
+                clickhouse,
+                name,
+                self._ports[f"clickhouse.{name}"],
+                folder=self._store.folder_for(f"clickhouse/{name}"),
+                log=self._log(f"clickhouse-{name}"),
+                environ=environ,
+            )
+            self._children.clickhouse[name] = self._keep(tasks, program)
 
     async def _start_receiver(self, tasks: asyncio.TaskGroup) -> None:
         await self._until("Redis", "redis", lambda: redis.answers(self._ports["redis"]))
@@ -166,16 +181,20 @@ class _Sandbox:
 
     async def _start_workers(self, tasks: asyncio.TaskGroup) -> None:
         async with asyncio.TaskGroup() as steps:
-            for name, port in self._places.targets.items():
-                steps.create_task(self._provision(name, port))
+            for name, url in self._places.targets.items():
+                steps.create_task(self._provision(name, url))
         for number in range(1, self._options.workers + 1):
             program = self._program("worker", f"worker-{number}")
             self._children.workers.append(self._keep(tasks, program))
 
-    async def _provision(self, name: str, port: int) -> None:
-        log = f"clickhouse-{name}"
-        await self._until(f"ClickHouse {name}", log, lambda: servers.answers(port))
-        await servers.run_statements(port, servers.provisioner_statements(self._password))
+    async def _provision(self, name: str, url: str) -> None:
+        """Make the workers' account. A server that ran before is asked once, and says why not."""
+        started = not self._existing
+        if started:
+            log = f"clickhouse-{name}"
+            await self._until(f"ClickHouse {name}", log, lambda: servers.answers(url))
+        statements = servers.provisioner_statements(self._password, local=started)
+        await servers.run_statements(url, statements)
 
     def _program(self, command: str, name: str) -> Program:
         arguments = [command, "--config", str(self._store.config)]
@@ -188,7 +207,7 @@ class _Sandbox:
 
     def _child_environ(self) -> dict[str, str]:
         """The overrides are in the written file already, and must not hide its Redis."""
-        return without_overrides(self._environ)
+        return servers.without_existing_server(without_overrides(self._environ))
 
     def _keep(self, tasks: asyncio.TaskGroup, program: Program) -> Child:
         child = Child(program, say=_say, changed=self._write_pids)
@@ -270,6 +289,16 @@ class _Sandbox:
         tables = default_tables(self._options.tenants, target_names(self._options.targets))
         return apply(tables, self._environ)
 
+    def _find_existing(self) -> str | None:
+        """Return the way into the server that CLICKHOUSE_URL names, if a target needs it."""
+        existing = servers.existing_server(self._environ) if self._sandboxed else None
+        if existing and len(self._sandboxed) > 1:
+            raise SandboxError(
+                f"CLICKHOUSE_URL is one server, but {', '.join(self._sandboxed)} need one each; "
+                "unset it, or run one target"
+            )
+        return existing
+
     def _write_config(self, tables: Applied) -> Settings:
         """Write what the children read, once it has no mistake. Raises ConfigError."""
         config = self._options.config
@@ -289,7 +318,8 @@ class _Sandbox:
             "receiver": [child.pid for child in children.receivers if child.pid],
             "worker": [child.pid for child in children.workers if child.pid],
             "redis": next((child.pid for child in children.redis), None),
-            "clickhouse": {name: child.pid for name, child in children.clickhouse.items()},
+            "clickhouse": dict.fromkeys(self._sandboxed)
+            | {name: child.pid for name, child in children.clickhouse.items()},
         }
 
     def _line(self) -> dict[str, Any]:
@@ -299,10 +329,7 @@ class _Sandbox:
                 tenant: {"base_url": f"{base}/scim/{tenant}/v2", "token": known[tenant]}
                 for tenant in self._settings.tenants
             },
-            "clickhouse": {
-                name: f"clickhouse://default:@127.0.0.1:{port}/default"
-                for name, port in self._places.targets.items()
-            },
+            "clickhouse": dict(self._places.targets),
             "redis": self._places.redis_url,
             "metrics": f"{base}/metrics",
             "config": str(self._store.config),

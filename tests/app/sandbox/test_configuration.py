@@ -17,13 +17,15 @@ from app.sandbox.configuration import (
 )
 
 
-def settings(tables: dict[str, Any], folder: Path) -> Settings:
+def settings(
+    tables: dict[str, Any], folder: Path, url: str = "clickhouse://default:@127.0.0.1:3/default"
+) -> Settings:
     password = folder / "password"
     password.write_text("secret")
     places = Places(
         redis_url="redis://127.0.0.1:1/0",
         receiver_port=2,
-        targets=dict.fromkeys(targets_without_hosts(tables), 3),
+        targets=dict.fromkeys(targets_without_hosts(tables), url),
         password_file=password,
     )
     return check(Applied(placed(tables, places, folder), {}, ()), {}, folder)
@@ -85,6 +87,13 @@ def test_a_files_own_servers_stay_as_they_are(tmp_path: Path) -> None:
         False,
     )
     assert found.redis.url == "redis://127.0.0.1:1/0"
+
+
+def test_an_existing_server_is_the_workers_target_but_not_its_account(tmp_path: Path) -> None:
+    tables = default_tables(["acme"], ["main"])
+    found = settings(tables, tmp_path, "clickhouses://root:it%27s@[::1]").targets["main"]
+    assert (str(found.hosts[0]), found.secure) == ("[::1]:9440", True)
+    assert (found.user, found.secret()) == ("provisioner", "secret")
 
 
 @pytest.mark.parametrize("tables", [{}, {"targets": 1, "receiver": 1}, {"targets": {"a": 1}}])

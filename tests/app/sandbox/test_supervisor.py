@@ -19,7 +19,9 @@ import pytest
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
+from app.config.privileges import PRIVILEGES
 from app.sandbox import servers
+from app.sandbox.session import log_in
 
 PROGRAM = [sys.executable, "-m", "app.cli.main", "sandbox"]
 FILE = """
@@ -49,6 +51,20 @@ class Running:
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return await asyncio.wait_for(self.process.wait(), 10)
+
+    async def create(self, user_name: str) -> int:
+        """POST a user of acme; return the status."""
+        place = self.line["scim"]["acme"]
+        schema = "urn:ietf:params:scim:schemas:core:2.0:User"
+        async with (
+            ClientSession() as client,
+            client.post(
+                place["base_url"] + "/Users",
+                headers={"Authorization": f"Bearer {place['token']}"},
+                json={"schemas": [schema], "userName": user_name},
+            ) as answer,
+        ):
+            return answer.status
 
     async def status(self, path: str = "/Users", tenant: str = "acme") -> int:
         place = self.line["scim"][tenant]
@@ -120,7 +136,7 @@ async def test_the_line_tells_where_everything_answers(tmp_path: Path) -> None:
         assert list(line["clickhouse"]) == ["main", "second"]
         assert [await running.status(tenant=name) for name in line["scim"]] == [200, 200]
         for url in line["clickhouse"].values():
-            assert await servers.answers(int(url.rpartition(":")[2].partition("/")[0]))
+            assert await servers.answers(url)
         async with Redis.from_url(line["redis"]) as redis, ClientSession() as client:
             assert await redis.ping()
             async with client.get(line["metrics"]) as answer:
@@ -157,8 +173,8 @@ async def test_ports_tokens_and_data_survive_a_restart(tmp_path: Path) -> None:
         first = running.line
         async with Redis.from_url(first["redis"]) as redis:
             await redis.set("kept", "1")
-        port = int(first["clickhouse"]["main"].rpartition(":")[2].partition("/")[0])
-        await servers.run_statements(port, ["CREATE ROLE kept"])
+        url = first["clickhouse"]["main"]
+        await servers.run_statements(url, ["CREATE ROLE kept"])
         assert await running.end(signal.SIGINT) == 0
     async with sandbox(tmp_path / "data") as running:
         assert {key: running.line[key] for key in first if key != "pids"} == {
@@ -167,7 +183,7 @@ async def test_ports_tokens_and_data_survive_a_restart(tmp_path: Path) -> None:
         assert await running.status() == 200
         async with Redis.from_url(first["redis"]) as redis:
             assert await redis.get("kept") == b"1"
-        await servers.run_statements(port, ["GRANT kept TO default"])  # 511 if it were gone
+        await servers.run_statements(url, ["ALTER ROLE kept"])  # 511 if it were gone
 
 
 async def test_a_token_that_redis_lost_is_made_anew(tmp_path: Path) -> None:
@@ -201,10 +217,10 @@ async def test_a_killed_child_comes_back_on_its_port(kind: str, tmp_path: Path) 
         (pid,) = flat({kind: running.pids()[kind]})
         os.kill(pid, signal.SIGKILL)
         await until(lambda: list(flat(running.pids()[kind])) not in ([], [pid]), 5)
-        port = int(running.line["clickhouse"]["main"].rpartition(":")[2].partition("/")[0])
+        url = running.line["clickhouse"]["main"]
 
         async def answers() -> bool:
-            return await servers.answers(port) and await running.status() == 200
+            return await servers.answers(url) and await running.status() == 200
 
         await until(answers, 15)
         assert running.process.returncode is None
@@ -285,6 +301,88 @@ async def test_sighup_takes_a_changed_file_over_and_a_broken_one_not(tmp_path: P
 
         await until(both_answer, 10)
         assert running.pids() == pids
+
+
+async def test_an_existing_server_is_used_and_left_running(
+    tmp_path: Path, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log-in with a password, since a URL that somebody gives has one."""
+    administrator = "clickhouse://root:it%27s@" + server_url.partition("@")[2]
+    await servers.run_statements(
+        server_url,
+        [
+            "CREATE USER root IDENTIFIED BY 'it\\'s'",
+            f"GRANT {', '.join(PRIVILEGES)} ON *.* TO root WITH GRANT OPTION",
+            "GRANT ACCESS MANAGEMENT, KILL QUERY ON *.* TO root WITH GRANT OPTION",
+        ],
+    )
+    monkeypatch.setenv("CLICKHOUSE_URL", administrator)
+    async with sandbox(tmp_path / "data") as running:
+        assert running.line["clickhouse"] == {"main": administrator}
+        assert running.line["pids"]["clickhouse"] == {"main": None}
+        assert not (running.folder / "clickhouse").exists()
+        assert await running.create("ana@acme.example") == 201
+
+        async def is_there() -> bool:
+            async with log_in(server_url) as session:
+                return bool(await session.rows("SELECT 1 FROM system.users WHERE name LIKE 'ana%'"))
+
+        await until(is_there, 10)
+        files = [path for path in running.folder.rglob("*") if path.is_file()]
+        assert not any(b"it%27s" in path.read_bytes() for path in files)
+        assert await running.end() == 0
+    assert await servers.answers(server_url)
+
+
+FAKE_CLICKHOUSE = """#!/bin/sh
+[ "$2" = --version ] && exec echo 'ClickHouse server version 25.8.1.1 (official build).'
+folder=$(dirname "${2#--config-file=}")
+port=$(sed -n 's|.*<tcp_port>\\(.*\\)</tcp_port>.*|\\1|p' "$folder/config.xml")
+exec '%s' -m app.sandbox.clickhouse --port "$port" --data-dir "$folder/inside"
+"""
+
+
+async def test_a_clickhouse_on_path_is_run_in_place_of_the_sandbox_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "clickhouse"
+    program.parent.mkdir()
+    program.write_text(FAKE_CLICKHOUSE % sys.executable)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    async with sandbox(tmp_path / "data", "--targets", "2") as running:
+        assert list(running.line["clickhouse"]) == ["main", "second"]
+        for name, url in running.line["clickhouse"].items():
+            assert await servers.answers(url)
+            assert (running.folder / "clickhouse" / name / "inside").is_dir()
+
+
+UNUSABLE = {
+    "several targets": (
+        "clickhouse://127.0.0.1:9000",
+        ["--targets", "2"],
+        "CLICKHOUSE_URL is one server, but main, second need one each; unset it, or run one target",
+    ),
+    "no server": (
+        "http://root:secret@127.0.0.1:8123",
+        [],
+        "CLICKHOUSE_URL names no server: it should be clickhouse://USER:PASSWORD@HOST:PORT",
+    ),
+    "nobody there": ("clickhouse://root:secret@127.0.0.1:1", [], "ClickHouse at 127.0.0.1:1 did"),
+}
+
+
+@pytest.mark.parametrize(("url", "arguments", "said"), UNUSABLE.values(), ids=UNUSABLE.keys())
+async def test_an_existing_server_that_can_not_be_used_is_one_line(
+    url: str, arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLICKHOUSE_URL", url)
+    process = await start("--json", "--data-dir", str(tmp_path / "data"), *arguments)
+    out, err = await asyncio.wait_for(process.communicate(), 15)
+    assert (process.returncode, out) == (1, b"")
+    (line,) = err.decode().splitlines()
+    assert line.startswith(said)
+    assert "secret" not in line
 
 
 WRONG = {
