@@ -8,7 +8,7 @@ from itertools import zip_longest
 from workers.access.model import Actual
 from workers.access.statements import Statement, observe_query, parse_observation
 from workers.access.statements.rendering import chunks
-from workers.clickhouse.pool import Endpoint, Pool, Row
+from workers.clickhouse.pool import Pool, Row
 
 # Quoted names are three times in a query, quoted roles five times: far below 262,144 bytes.
 NAMES_BYTES, ROLES_BYTES = 40_000, 20_000
@@ -17,8 +17,9 @@ NAMES_BYTES, ROLES_BYTES = 40_000, 20_000
 class Target:
     """`marker`: the tenant's marker role, which tells its users and roles from all others."""
 
-    def __init__(self, endpoint: Endpoint, marker: str) -> None:
-        self._pool, self.marker = Pool(endpoint), marker
+    def __init__(self, pool: Pool, marker: str) -> None:
+        """`pool`: shared by all tenants of the target."""
+        self._pool, self.marker = pool, marker
 
     async def observe(
         self, names: Collection[str], roles: Collection[str], *, log_comment: str = ""
@@ -46,6 +47,3 @@ class Target:
         """
         async with self._pool.session() as session:
             await session.query(statement.sql, log_comment=log_comment)
-
-    async def close(self) -> None:
-        await self._pool.close()

@@ -87,6 +87,6 @@ async def endpoint(clickhouse: Server, sql: Run, tag: str, definition: RoleDefin
 @pytest.fixture
 async def target(endpoint: Endpoint, tag: str) -> AsyncIterator[Target]:
     """Return the target as its workers see it; the marker role is not there yet."""
-    target = Target(endpoint, f"{tag}managed")
-    yield target
-    await target.close()
+    pool = Pool(endpoint)
+    yield Target(pool, f"{tag}managed")
+    await pool.close()

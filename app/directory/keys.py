@@ -1,0 +1,100 @@
+"""The names of a tenant's keys in Redis: made here and nowhere else.
+
+All keys of tenant `t` start with `scim:{t}:`. The braces are Redis Cluster's hash tag: they put the
+whole tenant into one slot, so that one Lua call can change all of it at once (promise 2).
+
+    seq                     counter: the last event's number
+    events                  stream: the event log; entry `seq-0` is event `seq`
+    dirty                   hash: target -> ms since when the lane has something to do
+    user:ID, group:ID       string: a header line (see `record.py`) and the SCIM document
+    users, groups           zset: id by the seq of its creation, the order of lists
+    users:userName, groups:displayName           hash: folded name -> id, unique
+    users:externalId, groups:externalId          hash: exact value -> ids, space-separated
+    members:GROUP           zset: member id by the seq that added it
+    memberof:MEMBER         set: group ids
+    links                   hash: role-map key -> group id (a renamed group stays linked)
+    tokens                  hash: token id -> JSON with the secret's hash
+    lane:TARGET             hash: cursor and state of the lane
+    lease:TARGET            string with expiry: the epoch that holds the lane
+    epoch:TARGET            counter of epochs
+    todo:TARGET             zset: user ids to look at again, by the number of the asking
+    names:TARGET            hash: user id -> ClickHouse name as last applied
+    holders:TARGET          hash: the same the other way round
+    intents:TARGET          hash: ClickHouse name that is about to appear -> user id
+    roles:TARGET            hash: role -> definition as last applied, "" if about to be created
+    vocabulary:TARGET       set: every role that the role map could ever give on this target
+    letters:TARGET          hash: resource id -> dead letter
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["user", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """`tenant` has passed the configuration's check `[a-z0-9][a-z0-9-]{0,62}`."""
+
+    tenant: str
+
+    @property
+    def prefix(self) -> str:
+        return f"scim:{{{self.tenant}}}:"
+
+    @property
+    def seq(self) -> str:
+        return f"{self.prefix}seq"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}events"
+
+    @property
+    def dirty(self) -> str:
+        return f"{self.prefix}dirty"
+
+    @property
+    def links(self) -> str:
+        return f"{self.prefix}links"
+
+    @property
+    def tokens(self) -> str:
+        return f"{self.prefix}tokens"
+
+    def resource(self, kind: Kind, resource_id: str) -> str:
+        return f"{self.prefix}{kind}:{resource_id}"
+
+    def order(self, kind: Kind) -> str:
+        return f"{self.prefix}{kind}s"
+
+    def names(self, kind: Kind) -> str:
+        return f"{self.prefix}{kind}s:{'userName' if kind == 'user' else 'displayName'}"
+
+    def external_ids(self, kind: Kind) -> str:
+        return f"{self.prefix}{kind}s:externalId"
+
+    def members(self, group_id: str) -> str:
+        return f"{self.prefix}members:{group_id}"
+
+    def member_of(self, member_id: str) -> str:
+        return f"{self.prefix}memberof:{member_id}"
+
+    def lane(self, part: LanePart, target: str) -> str:
+        return f"{self.prefix}{part}:{target}"
+
+
+LanePart = Literal[
+    "lane",
+    "lease",
+    "epoch",
+    "todo",
+    "names",
+    "holders",
+    "intents",
+    "roles",
+    "vocabulary",
+    "letters",
+]

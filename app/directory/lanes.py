@@ -1,0 +1,337 @@
+"""A lane's state in Redis: cursor, lease, to-do list, dead letters. Used by workers and operators.
+
+Everything that a worker knows about a lane lies here, so that it may be killed at any `await`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import msgspec
+
+from app.directory.keys import Keys, LanePart
+from app.directory.link import Link
+from app.directory.record import encode
+
+NAMES_PER_CALL = 2000
+RESYNC_START, RESYNC_DONE = "0.", "done"  # positions of a resync; between them the reader's own
+ROLE = "role:"  # what the id of a role begins with, where users have theirs
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A resource that the lane could not apply; one per resource and lane, updated.
+
+    `id`: `TENANT/TARGET/RESOURCE`. `resource_id`: the user's, or `role:NAME` of a role that the
+    configuration defines. `name`: what it is called on ClickHouse. `seq_first`, `seq_last`: the
+    events it missed. Times in ms since 1970. `revocation`: access that should be gone is still
+    there, so it is tried again unasked.
+    """
+
+    id: str
+    resource_type: str
+    resource_id: str
+    name: str
+    seq_first: int
+    seq_last: int
+    code: int | None
+    error: str
+    attempts: int
+    first_ms: int
+    last_ms: int
+    revocation: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A lane that is ours from now on. `config`: the digest that its users were last brought to.
+
+    `attempts`: how often in a row the target did not answer.
+    """
+
+    epoch: int
+    cursor: int
+    config: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncStep:
+    """A part of going through the whole directory: the position it began at, the one it reaches."""
+
+    begun: str
+    reached: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """What one batch has brought onto the target.
+
+    `cursor`: the last applied seq. `names`: ClickHouse name by user id, None = has none any more.
+    `settled`: intended names whose fate is known. `done`: to-do entries with the number under which
+    they were read. `letters`: None = resolved. `roles`: definitions that are in place, None = the
+    role could not be made. `resync`: None = not part of the batch.
+    """
+
+    cursor: int
+    names: Mapping[str, str | None] = field(default_factory=dict)
+    settled: Sequence[str] = ()
+    done: Mapping[str, int] = field(default_factory=dict)
+    letters: Mapping[str, Letter | None] = field(default_factory=dict)
+    roles: Mapping[str, str | None] = field(default_factory=dict)
+    resync: ResyncStep | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStatus:
+    """One row of `lane list`. `lag_seconds` 0.0: nothing is waiting."""
+
+    tenant: str
+    target: str
+    state: str
+    last_seq: int
+    applied_seq: int
+    lag_seconds: float
+    dead_letters: int
+    last_error: str | None
+    next_attempt_ms: int | None
+    since_ms: int | None
+
+
+_decode_letter = msgspec.json.Decoder(Letter).decode
+
+
+class LaneStore:
+    """The lane of one tenant and one target."""
+
+    def __init__(self, link: Link, tenant: str, target: str) -> None:
+        self._link = link
+        self._keys = Keys(tenant)
+        self.tenant = tenant
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.target}"
+
+    def of(self, tenant: str) -> LaneStore:
+        """Return the lane of another tenant to the same target."""
+        return LaneStore(self._link, tenant, self.target)
+
+    def _key(self, part: LanePart) -> str:
+        return self._keys.lane(part, self.target)
+
+    async def _run(self, script: str, *args: str | bytes | int) -> Any:
+        return await self._link.scripts.run(f"lane_{script}", self._keys.seq, self.target, *args)
+
+    async def acquire(self, lease_ms: int) -> Held | None:
+        """Take the lane; None if it is held, paused, or its target is given a pause."""
+        reply = await self._run("acquire", lease_ms)
+        if not reply:
+            return None
+        epoch, cursor, config, attempts = (part.decode() for part in reply)
+        return Held(epoch=int(epoch), cursor=int(cursor), config=config, attempts=int(attempts))
+
+    async def renew(self, epoch: int, lease_ms: int) -> bool:
+        return bool(await self._run("renew", epoch, lease_ms))
+
+    async def release(self, epoch: int) -> bool:
+        return bool(await self._run("release", epoch))
+
+    async def settle(self, epoch: int) -> Literal["idle", "more", "lost"]:
+        answer: bytes = await self._run("settle", epoch)
+        return answer.decode()  # type: ignore[return-value]
+
+    async def report(self, epoch: int, error: str, pause_ms: int, attempts: int) -> bool:
+        """Hand the lane back; nobody takes it before the pause is over."""
+        return bool(await self._run("report", epoch, error, pause_ms, attempts))
+
+    async def intend(self, epoch: int, names: Mapping[str, str], roles: Sequence[str] = ()) -> bool:
+        """Note names (with their user ids) and roles that are about to be made on the target.
+
+        False: the lease is gone, and nothing may be sent.
+        """
+        return bool(await self._run("intend", epoch, encode(dict(names)), encode(list(roles))))
+
+    async def acknowledge(self, epoch: int, batch: Acknowledgement) -> bool:
+        """Move the lane forward. False: the lease is gone.
+
+        A batch of many names is written in parts, so that no single call blocks Redis for long. The
+        cursor moves with the last part; a crash before it only does the batch again.
+        """
+        names = list(batch.names.items())
+        while len(names) > NAMES_PER_CALL:
+            part = dict(names[:NAMES_PER_CALL])
+            if not await self._acknowledge(epoch, Acknowledgement(cursor=0, names=part)):
+                return False
+            names = names[NAMES_PER_CALL:]
+        return await self._acknowledge(epoch, replace(batch, names=dict(names)))
+
+    async def _acknowledge(self, epoch: int, batch: Acknowledgement) -> bool:
+        letters = {
+            i: msgspec.json.encode(x).decode() if x else False for i, x in batch.letters.items()
+        }
+        work = {
+            "names": {i: False if name is None else name for i, name in batch.names.items()},
+            "settled": list(batch.settled),
+            "done": dict(batch.done),
+            "letters": letters,
+            "roles": {r: False if text is None else text for r, text in batch.roles.items()},
+        }
+        step = batch.resync or ResyncStep("", "")
+        return bool(
+            await self._run(
+                "acknowledge", epoch, batch.cursor, step.begun, step.reached, encode(work)
+            )
+        )
+
+    async def ask(
+        self, resource_ids: Iterable[str] = (), *, resync: bool = False, digest: str = ""
+    ) -> bool:
+        """Put resources, or all of them, on the to-do list. True: somebody has to be woken."""
+        return bool(
+            await self._run("ask", encode(list(resource_ids)), "1" if resync else "0", digest)
+        )
+
+    async def link_groups(self, keys: Sequence[str]) -> None:
+        """Link the role map's keys to groups that were there before the map named them."""
+        await self._run("link", encode(list(keys)))
+
+    async def asked(self, count: int) -> tuple[dict[str, int], str]:
+        """Return at most `count` resources that were asked for, oldest asking first, and where a
+        resync stands, "" if none is under way.
+        """
+        pipe = self._link.redis.pipeline(transaction=False)
+        pipe.zrange(self._key("todo"), 0, count - 1, withscores=True)
+        pipe.hget(self._key("lane"), "resync")
+        todo, resync = await self._link.call(pipe.execute())
+        return {i.decode(): int(asked) for i, asked in todo}, (resync or b"").decode()
+
+    async def scan_names(self, position: int, count: int) -> tuple[int, list[str]]:
+        """Return ids that have a name on the target and the next position, 0 at the end (HSCAN)."""
+        position, found = await self._link.call(
+            self._link.redis.hscan(self._key("names"), position, count=count)
+        )
+        return position, [i.decode() for i in found]
+
+    async def roles(self) -> dict[str, str]:
+        """Return the role definitions that we applied or set out to apply, as JSON texts."""
+        found = await self._link.call(self._link.redis.hgetall(self._key("roles")))  # type: ignore[arg-type]
+        return {k.decode(): v.decode() for k, v in found.items()}
+
+    async def vocabulary(self, now: Collection[str]) -> frozenset[str]:
+        """Return every role that the role map gives or has ever given; `now` is added first."""
+        pipe = self._link.redis.pipeline(transaction=False)
+        if now:
+            pipe.sadd(self._key("vocabulary"), *now)
+        pipe.smembers(self._key("vocabulary"))
+        return frozenset(r.decode() for r in (await self._link.call(pipe.execute()))[-1])
+
+    async def letters(self, resource_ids: Collection[str] | None = None) -> dict[str, Letter]:
+        """Return the dead letters of these resources, or all of them."""
+        key = self._key("letters")
+        if resource_ids is None:
+            everything = await self._link.call(self._link.redis.hgetall(key))  # type: ignore[arg-type]
+            return {i.decode(): _decode_letter(raw) for i, raw in everything.items()}
+        ids = list(resource_ids)
+        if not ids:
+            return {}
+        found = await self._link.call(self._link.redis.hmget(key, ids))  # type: ignore[arg-type]
+        return {i: _decode_letter(raw) for i, raw in zip(ids, found, strict=True) if raw}
+
+    async def discard(self, resource_id: str) -> bool:
+        gone: int = await self._link.call(self._link.redis.hdel(self._key("letters"), resource_id))  # type: ignore[arg-type]
+        return gone > 0
+
+    async def pause(self) -> None:
+        """Keep workers off the lane; one that holds it stops at its next renewal."""
+        pipe = self._link.redis.pipeline(transaction=True)
+        pipe.hset(self._key("lane"), mapping={"paused": "1", "state": "paused"})
+        pipe.delete(self._key("lease"))
+        await self._link.call(pipe.execute())
+
+    async def resume(self) -> None:
+        pipe = self._link.redis.pipeline(transaction=True)
+        pipe.hdel(self._key("lane"), "paused")
+        pipe.hset(self._key("lane"), "state", "idle")
+        await self._link.call(pipe.execute())
+
+    async def status(self) -> LaneStatus:
+        pipe = self._link.redis.pipeline(transaction=True)
+        pipe.hgetall(self._key("lane"))
+        pipe.get(self._keys.seq)
+        pipe.hget(self._keys.dirty, self.target)
+        pipe.hlen(self._key("letters"))
+        pipe.time()
+        lane, seq, dirty, letters, time = await self._link.call(pipe.execute())
+        fields = {k.decode(): v.decode() for k, v in lane.items()}
+        now_ms = time[0] * 1000 + time[1] // 1000
+        next_ms, since = fields.get("next"), fields.get("since")
+        return LaneStatus(
+            tenant=self.tenant,
+            target=self.target,
+            state=fields.get("state", "idle"),
+            last_seq=int(seq or 0),
+            applied_seq=int(fields.get("cursor", 0)),
+            lag_seconds=max(0, now_ms - int(dirty)) / 1000 if dirty else 0.0,
+            dead_letters=letters,
+            last_error=fields.get("error"),
+            next_attempt_ms=int(next_ms) if next_ms else None,
+            since_ms=int(since) if since else None,
+        )
+
+
+async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (tenant, target) of the lanes that have something to do and are not held."""
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipe.hkeys(Keys(tenant).dirty)
+    found = await link.call(pipe.execute()) if tenants else []
+    dirty = [
+        (tenant, target.decode())
+        for tenant, targets in zip(tenants, found, strict=True)
+        for target in targets
+    ]
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant, target in dirty:
+        pipe.exists(Keys(tenant).lane("lease", target))
+    held = await link.call(pipe.execute()) if dirty else []
+    return [lane for lane, is_held in zip(dirty, held, strict=True) if not is_held]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneCare:
+    """What tells whether a lane needs more than its events.
+
+    `resynced_ms`: when somebody last asked for a resync, 0 for never. `revocations`: ids of the
+    resources whose dead letter says that access is left which should be gone.
+    """
+
+    config: str
+    is_resyncing: bool
+    resynced_ms: int
+    revocations: tuple[str, ...]
+
+
+async def read_care(
+    link: Link, lanes: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], LaneCare]:
+    """Return this of each (tenant, target)."""
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant, target in lanes:
+        keys = Keys(tenant)
+        pipe.hmget(keys.lane("lane", target), ["config", "resync", "resynced"])
+        pipe.hvals(keys.lane("letters", target))
+    found = await link.call(pipe.execute()) if lanes else []
+    cares = {}
+    for lane, (config, resync, resynced), letters in zip(
+        lanes, found[::2], found[1::2], strict=True
+    ):
+        left = (letter for letter in map(_decode_letter, letters) if letter.revocation)
+        cares[lane] = LaneCare(
+            config=(config or b"").decode(),
+            is_resyncing=resync is not None,
+            resynced_ms=int(resynced or 0),
+            revocations=tuple(letter.resource_id for letter in left),
+        )
+    return cares

@@ -1,0 +1,30 @@
+-- What every script about one lane begins with.
+-- KEYS[1]  scim:{t}:seq      ARGV[1]  target
+-- A lease is a string with an expiry whose value is the epoch of its holder.
+
+local prefix, target = string.sub(KEYS[1], 1, -4), ARGV[1]
+local lane = prefix .. 'lane:' .. target
+local lease = prefix .. 'lease:' .. target
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
+local function seq()
+  return tonumber(redis.call('GET', KEYS[1]) or '0')
+end
+
+local function cursor()
+  return tonumber(redis.call('HGET', lane, 'cursor') or '0')
+end
+
+local function is_mine(epoch)
+  return redis.call('GET', lease) == epoch
+end
+
+local function set_state(state)
+  if redis.call('HGET', lane, 'state') ~= state then
+    redis.call('HSET', lane, 'state', state, 'since', now_ms())
+  end
+end

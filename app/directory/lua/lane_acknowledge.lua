@@ -1,0 +1,63 @@
+-- A batch is on the target: move the cursor, remember names and roles, park or free resources.
+--
+-- ARGV   2 epoch   3 seq that is now applied
+--        4, 5 resync: the position it began at, the one it reached ('' = not part of this batch)
+--        6 JSON {"names": {id: name | false}, "done": {id: asked}, "letters": {id: letter | false},
+--                "roles": {role: definition | false}, "settled": [name]}
+--                letters and definitions are JSON texts; settled: intents that are over
+-- Reply  1, or 0 if the lease is gone (nothing is written; the next holder does the batch again)
+-- An id that was asked for again after this batch read it stays on the to-do list.
+
+if not is_mine(ARGV[2]) then return 0 end
+local batch = cjson.decode(ARGV[6])
+local function each(part, put, drop)
+  for field, value in pairs(part) do
+    if value then put(field, value) else drop(field) end
+  end
+end
+local names, holders = prefix .. 'names:' .. target, prefix .. 'holders:' .. target
+local letters, roles = prefix .. 'letters:' .. target, prefix .. 'roles:' .. target
+local todo, intents = prefix .. 'todo:' .. target, prefix .. 'intents:' .. target
+local function leave(id, name)
+  local old = redis.call('HGET', names, id)
+  if old and old ~= name and redis.call('HGET', holders, old) == id then
+    redis.call('HDEL', holders, old)
+  end
+end
+each(batch.names,
+  function(id, name)
+    leave(id, name)
+    redis.call('HSET', names, id, name)
+    redis.call('HSET', holders, name, id)
+  end,
+  function(id)
+    leave(id)
+    redis.call('HDEL', names, id)
+  end)
+each(batch.letters,
+  function(id, letter) redis.call('HSET', letters, id, letter) end,
+  function(id) redis.call('HDEL', letters, id) end)
+each(batch.roles,
+  function(role, definition) redis.call('HSET', roles, role, definition) end,
+  function(role) redis.call('HDEL', roles, role) end)
+for _, name in ipairs(batch.settled) do redis.call('HDEL', intents, name) end
+for id, asked in pairs(batch.done) do
+  if tonumber(redis.call('ZSCORE', todo, id) or '-1') == asked then redis.call('ZREM', todo, id) end
+end
+if tonumber(ARGV[3]) > cursor() then redis.call('HSET', lane, 'cursor', ARGV[3]) end
+-- Somebody may have asked for a resync from the front meanwhile: that one stays.
+if ARGV[4] ~= '' and redis.call('HGET', lane, 'resync') == ARGV[4] then
+  if ARGV[5] == 'done' then redis.call('HDEL', lane, 'resync')
+  else redis.call('HSET', lane, 'resync', ARGV[5]) end
+end
+redis.call('HDEL', lane, 'error', 'next', 'attempts')
+set_state('draining')
+-- What is left of the lane's lag is younger than this batch: the next event's own time.
+local next_seq = string.format('%.0f-0', cursor() + 1)
+local entry = redis.call('XRANGE', prefix .. 'events', next_seq, next_seq)[1]
+if entry then
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == 'at' then redis.call('HSET', prefix .. 'dirty', target, entry[2][i + 1]) end
+  end
+end
+return 1

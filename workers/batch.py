@@ -1,0 +1,134 @@
+"""What a lane does next: the users that events, requests of operators and a resync touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from app.directory.events import Event, read
+from app.directory.keys import Keys
+from app.directory.lanes import RESYNC_DONE, RESYNC_START, ROLE, LaneStore, ResyncStep
+from app.directory.link import Link
+from app.directory.subjects import Subjects
+
+_PAGE = 100  # events read at once: one may name many thousand members
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The events of a batch that touch one user."""
+
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """`users`: in the order in which they were touched; None where no event asked.
+
+    `roles`: names of roles to try again though they have a dead letter; None: all of them.
+    `resync`: the part of a resync that belongs to this batch.
+    """
+
+    cursor: int
+    users: dict[str, Span | None] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=dict)
+    roles: frozenset[str] | None = frozenset()
+    resync: ResyncStep | None = None
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.users or self.done or self.resync or self.requests)
+
+    def touch(self, event: Event, users: Iterable[str]) -> None:
+        """Count `event` to the batch; it touches these users."""
+        for user in users:
+            span = self.users.get(user)
+            self.users[user] = Span(span.first if span else event.seq, event.seq)
+        self.cursor = event.seq
+        self.requests.append(event.request_id)
+
+
+class Work:
+    """Reads what a lane has to do. Its holder is the only one that moves the lane on."""
+
+    def __init__(
+        self,
+        link: Link,
+        store: LaneStore,
+        subjects: Subjects,
+        *,
+        role_keys: Sequence[str],
+        max_events: int,
+        max_users: int,
+    ) -> None:
+        """`role_keys`: those of the tenant's role map, which a resync links to groups."""
+        self._link, self._store, self._subjects = link, store, subjects
+        self._keys = Keys(store.tenant)
+        self._role_keys = role_keys
+        self._max_events, self._max_users = max_events, max_users
+
+    async def next(self, cursor: int) -> Batch:
+        """Return the next batch: events in their order, then the to-do list, then the resync.
+
+        About `max_users` users of each; one event that touches more is never cut.
+        """
+        batch = Batch(cursor=cursor)
+        await self._add_events(batch)
+        batch.done, position = await self._store.asked(self._max_users)
+        self._add_todo(batch)
+        if position:
+            await self._add_resync(batch, position)
+        return batch
+
+    async def _add_events(self, batch: Batch) -> None:
+        taken = 0
+        while taken < self._max_events and len(batch.users) < self._max_users:
+            count = min(_PAGE, self._max_events - taken)
+            page = await read(self._link, self._keys, batch.cursor, count)
+            for event in page:
+                if len(batch.users) >= self._max_users:
+                    return
+                batch.touch(event, await self._touched(event))
+            taken += len(page)
+            if len(page) < count:
+                return
+
+    async def _touched(self, event: Event) -> Iterable[str]:
+        """Return the users whose access the event may change; ids of others do no harm."""
+        if event.type == "user":
+            return (event.id,)
+        if event.all_members:
+            present = await self._subjects.members(event.id)
+            return (*event.added, *event.removed, *present)
+        return (*event.added, *event.removed)
+
+    @staticmethod
+    def _add_todo(batch: Batch) -> None:
+        for resource_id in batch.done:
+            if resource_id.startswith(ROLE):
+                batch.roles = (batch.roles or frozenset()) | {resource_id.removeprefix(ROLE)}
+            else:
+                batch.users.setdefault(resource_id, None)
+
+    async def _add_resync(self, batch: Batch, position: str) -> None:
+        """Go on through the directory (`u<seq>`), then through the names on the target that have
+        no user (`n<cursor>`).
+        """
+        reached = position
+        if position.startswith(RESYNC_START):
+            await self._store.link_groups(self._role_keys)
+            batch.roles, reached = None, "u0"
+        stage, at = reached[0], int(reached[1:])
+        if stage == "u":
+            created = await self._subjects.created_after(at, self._max_users)
+            users = [user for user, _ in created]
+            reached = f"u{created[-1][1]}" if len(created) == self._max_users else "n0"
+        else:
+            at, named = await self._store.scan_names(at, self._max_users)
+            users = await self._subjects.not_users(named)
+            reached = f"n{at}" if at else RESYNC_DONE
+        for user in users:
+            batch.users.setdefault(user, None)
+        batch.resync = ResyncStep(position, reached)

@@ -1,0 +1,281 @@
+"""Bringing users and roles on one target to what is wanted, and looking whether they are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from app.directory.lanes import ROLE, LaneStore, Letter
+from app.directory.subjects import Subjects
+from app.errors import TargetUnavailable
+from workers.access.model import Actual, RoleDefinition, Wanted
+from workers.access.ownership import ALREADY_EXISTS
+from workers.access.plan import Plan, plan
+from workers.access.roles import plan_roles
+from workers.access.steps import TAKING, Create, Rename, UserStep, narrow
+from workers.clickhouse.apply import Failure, apply
+from workers.clickhouse.target import Target
+from workers.lease import Lease
+from workers.letters import Fault
+from workers.people import People, gather, resource_behind
+from workers.setup import Setup
+
+_ROUNDS = 3
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.Decoder(RoleDefinition).decode
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was reached. `names`, `settled` and `roles` as in `Acknowledgement`.
+
+    `letters`: those that the resources had before, `faults`: those that they have to get, both by
+    id; `tried`: the ids whose letters are over if they have no fault. `wiped`: the target had
+    forgotten everything.
+    """
+
+    names: dict[str, str | None] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
+    roles: dict[str, str | None] = field(default_factory=dict)
+    letters: Mapping[str, Letter] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    tried: set[str] = field(default_factory=set)
+    steps: int = 0
+    wiped: bool = False
+
+    def fault(self, fault: Fault) -> None:
+        before = self.faults.get(fault.resource_id)
+        self.faults[fault.resource_id] = before.joined(fault) if before else fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convergence:
+    """One batch's way onto the target. `log_comment` goes with each statement (promise 9)."""
+
+    setup: Setup
+    store: LaneStore
+    subjects: Subjects
+    target: Target
+    lease: Lease
+    vocabulary: frozenset[str]
+    log_comment: str
+
+    async def run(self, ids: Sequence[str], retry: frozenset[str] | None) -> Outcome:
+        """Observe, plan, apply, and look again, until nothing is left to do or nothing more helps.
+
+        `retry`: the roles to be shaped although they have a dead letter; None for all. Raises
+        TargetError if the target as a whole can't be used, LeaseLost, DirectoryUnavailable.
+        """
+        people = await gather(self.subjects, self.setup.rules, ids)
+        role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
+        asked = None if retry is None else [*people.persons, *ids, *role_ids]
+        letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())
+        outcome = Outcome(letters=letters, tried={*people.persons, *ids})
+        if not people.persons and retry == frozenset():
+            return outcome
+        actual = await self._observe(people)
+        outcome.wiped = self.setup.marker not in actual.roles
+        for _ in range(_ROUNDS):
+            sent = await self._shape_roles(actual, recorded, retry, outcome)
+            if sent:
+                actual = await self._observe(people)
+            if not sent or not self._has_lost_a_race(actual, outcome):
+                break
+        self._settle_roles(actual, recorded, outcome)
+        await self._place_users(people, actual, outcome)
+        return outcome
+
+    async def _observe(self, people: People) -> Actual:
+        self.lease.check()
+        roles = self.vocabulary | self.setup.definitions.keys()
+        return await self.target.observe(people.names(), roles, log_comment=self.log_comment)
+
+    async def _shape_roles(
+        self,
+        actual: Actual,
+        recorded: Mapping[str, str],
+        retry: frozenset[str] | None,
+        outcome: Outcome,
+    ) -> bool:
+        """Bring the roles of the configuration into shape; return whether anything was sent."""
+        setup = self.setup
+        outcome.faults = {}
+        definitions = {
+            name: definition
+            for name, definition in setup.definitions.items()
+            if retry is None or name in retry or ROLE + name not in outcome.letters
+        }
+        ours = {role for role, text in recorded.items() if not text}
+        shaping = plan_roles(
+            definitions,
+            actual,
+            {role: _decode(text) for role, text in recorded.items() if text},
+            setup.marker,
+            ours | await self._roles_of_partners(actual),
+        )
+        for refusal in shaping.refusals:
+            outcome.fault(_role_fault(refusal.name, refusal.code, refusal.error))
+        if shaping.steps:
+            made = [name for name in shaping.creates if name != setup.marker]
+            self.lease.require(await self.store.intend(self.lease.epoch, {}, made))
+            failures = await self._apply(shaping.steps)
+            outcome.steps += len(shaping.steps)
+            for failure in failures:
+                if failure.name == setup.marker:
+                    # Without it nobody can be told to be ours: the lane waits, nobody is parked.
+                    error = f"can't make the marker role {failure.name!r}: {failure.error}"
+                    raise TargetUnavailable(error, code=failure.code, statement=failure.statement)
+                outcome.fault(_role_fault(failure.name, failure.code, failure.error))
+        known = {ROLE + name for name in setup.definitions}
+        outcome.tried |= {ROLE + name for name in definitions}
+        outcome.tried |= {i for i in outcome.letters if i.startswith(ROLE)} - known
+        for name, definition in definitions.items():
+            if ROLE + name not in outcome.faults:
+                text = _encode(definition).decode()
+                if recorded.get(name) != text:
+                    outcome.roles[name] = text
+        return bool(shaping.steps)
+
+    async def _roles_of_partners(self, actual: Actual) -> set[str]:
+        """Return the existing roles that another tenant's lane here has made or is about to make.
+
+        Tenants may define one role alike on a target; whoever comes first makes it.
+        """
+        roles: set[str] = set()
+        roles_here = (actual.roles.get(name) for name in self.setup.definitions)
+        if any(role is not None and not role.marked for role in roles_here):
+            for partner in self.setup.partners:
+                roles |= (await self.store.of(partner).roles()).keys()
+        return roles
+
+    def _has_lost_a_race(self, actual: Actual, outcome: Outcome) -> bool:
+        """Whether a role is refused only since another tenant made it a moment earlier."""
+        return any(
+            fault.code == ALREADY_EXISTS and fault.name in actual.roles and self.setup.partners
+            for fault in outcome.faults.values()
+        )
+
+    @staticmethod
+    def _settle_roles(actual: Actual, recorded: Mapping[str, str], outcome: Outcome) -> None:
+        """Forget the intention where the role was refused: one that appears later is no role of
+        ours.
+        """
+        for fault in outcome.faults:
+            role = fault.removeprefix(ROLE)
+            if role not in actual.roles and not recorded.get(role):
+                outcome.roles[role] = None
+
+    async def _place_users(self, people: People, actual: Actual, outcome: Outcome) -> None:
+        policy = self.setup.policy(self.vocabulary)
+        failed: dict[str, Failure] = {}
+        intended = dict(people.intents)
+        for turn in range(_ROUNDS + 1):
+            wanted = people.wanted(actual)
+            decided = plan(wanted, actual, policy)
+            steps = _without(decided.steps, failed)
+            if not steps or turn == _ROUNDS:
+                break
+            intended |= await self._intend(steps, wanted)
+            failures = await self._apply(steps)
+            failed |= {failure.name: failure for failure in failures}
+            outcome.steps += len(steps)
+            actual = await self._observe(people)
+        refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
+        _add_faults(outcome, people, decided, wanted, failed)
+        _add_names(outcome, people, actual, intended, refused)
+
+    async def _intend(self, steps: Iterable[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:
+        """Note the names that these steps make, before the first of them is sent."""
+        owners = {want.name: want.resource_id for want in wanted if want.name is not None}
+        made = [
+            name
+            for step in steps
+            if isinstance(step, Create | Rename)
+            for name in ((step.name,) if isinstance(step, Rename) else step.names)
+        ]
+        names = {name: owners[name] for name in made}
+        if names:
+            self.lease.require(await self.store.intend(self.lease.epoch, names))
+        return names
+
+    async def _apply(self, steps: Sequence[object]) -> tuple[Failure, ...]:
+        return await apply(
+            self.target,
+            steps,  # type: ignore[arg-type]
+            self.setup.marker,
+            check=self.lease.check,
+            log_comment=self.log_comment,
+        )
+
+
+def _role_fault(name: str, code: int | None, error: str) -> Fault:
+    named = error if repr(name) in error or f"`{name}`" in error else f"role {name!r}: {error}"
+    return Fault(resource_id=ROLE + name, name=name, code=code, error=named)
+
+
+def _without(steps: Iterable[UserStep], names: Collection[str]) -> list[UserStep]:
+    """Return the steps for everybody but these."""
+    parts = ((step, tuple(n for n in step.names if n not in names)) for step in steps)
+    return [narrow(step, rest) for step, rest in parts if rest]
+
+
+def _add_faults(
+    outcome: Outcome,
+    people: People,
+    decided: Plan,
+    wanted: Iterable[Wanted],
+    failed: Mapping[str, Failure],
+) -> None:
+    """Blame whoever is refused, and whoever is still not what the last plan wants."""
+    for refusal in (*people.refusals, *decided.refusals):
+        outcome.fault(
+            Fault(
+                resource_id=resource_behind(refusal.resource_id),
+                name=refusal.name,
+                code=refusal.code,
+                error=refusal.error,
+            )
+        )
+    owners = {want.previous: want.resource_id for want in wanted if want.previous is not None}
+    owners |= {want.name: want.resource_id for want in wanted if want.name is not None}
+    for step in decided.steps:
+        for name in step.names:
+            failure = failed.get(name)
+            error = failure.error if failure else f"{type(step).__name__} had no effect"
+            outcome.fault(
+                Fault(
+                    resource_id=resource_behind(owners[name]),
+                    name=name,
+                    code=failure.code if failure else None,
+                    error=f"user {name!r}: {error}",
+                    revocation=isinstance(step, TAKING),
+                )
+            )
+
+
+def _add_names(
+    outcome: Outcome,
+    people: People,
+    actual: Actual,
+    intended: Mapping[str, str],
+    refused: Collection[str],
+) -> None:
+    """Tell from what exists now who is called what, and which intentions are over."""
+    managed = {name for name, state in actual.users.items() if state.managed}
+    owners = {
+        person.want.name: i
+        for i, person in people.persons.items()
+        if person.want.name in managed and i not in refused
+    }
+    for i, person in people.persons.items():
+        called = (person.want.name, *person.candidates)
+        name = next((n for n in called if n in managed and owners.get(n, i) == i), None)
+        if name != person.applied:
+            outcome.names[i] = name
+        for intent, owner in intended.items():
+            if owner == i and (intent not in managed or intent == name or intent in owners):
+                outcome.settled.append(intent)

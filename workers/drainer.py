@@ -1,0 +1,120 @@
+"""All lanes of one worker process: which are under way, and what they work with."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+from app.clock import Clock
+from app.config.settings import Settings
+from app.directory.link import Link
+from workers.clickhouse.pool import Endpoint, Pool
+from workers.clickhouse.target import Target
+from workers.lane import Lane
+from workers.setup import Setup
+
+LANES_AT_ONCE = 32
+
+
+class Drainer:
+    """Drains lanes in tasks of `tasks`, each lane once at a time, LANES_AT_ONCE in all.
+
+    `generation` grows when the configuration is replaced.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        settings: Settings,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.link, self.settings, self.clock, self.rng = link, settings, clock, rng
+        self.generation = 1
+        self._tasks = tasks
+        self._again: dict[tuple[str, str], bool] = {}
+        self._slots = asyncio.Semaphore(LANES_AT_ONCE)
+        self._setups: dict[tuple[str, str], Setup | None] = {}
+        self._pools: dict[str, Pool] = {}
+
+    def lanes(self) -> Iterator[tuple[str, str]]:
+        """Yield every (tenant, target) of the configuration."""
+        for tenant, configured in self.settings.tenants.items():
+            for target in configured.targets:
+                yield tenant, target
+
+    def setup(self, tenant: str, target: str) -> Setup | None:
+        """Return what the configuration says about the lane; None if it has no such lane."""
+        lane = tenant, target
+        if lane not in self._setups:
+            self._setups[lane] = Setup.of(self.settings, tenant, target)
+        return self._setups[lane]
+
+    def wake(self, tenant: str, target: str) -> None:
+        """Have the lane drained; if that is under way already, then once more after it."""
+        lane = tenant, target
+        if lane in self._again:
+            self._again[lane] = True
+        elif self.setup(tenant, target) is not None:
+            self._again[lane] = False
+            self._tasks.create_task(self._drain(tenant, target), name=f"lane {tenant}/{target}")
+
+    async def _drain(self, tenant: str, target: str) -> None:
+        lane = tenant, target
+        try:
+            more = True
+            while more or self._again[lane]:
+                self._again[lane] = False
+                async with self._slots:  # in turns: a lane with a backlog waits behind the others
+                    more = await self._drain_once(tenant, target)
+        finally:
+            del self._again[lane]
+
+    async def _drain_once(self, tenant: str, target: str) -> bool:
+        setup = self.setup(tenant, target)
+        if setup is None:
+            return False
+        lane = Lane(
+            setup=setup,
+            link=self.link,
+            target=Target(self._pool(target), setup.marker),
+            settings=self.settings.worker,
+            clock=self.clock,
+            rng=self.rng,
+        )
+        return await lane.drain()
+
+    def _pool(self, target: str) -> Pool:
+        if target not in self._pools:
+            self._pools[target] = Pool(self._endpoint(target))
+        return self._pools[target]
+
+    def _endpoint(self, name: str) -> Endpoint:
+        target = self.settings.targets[name]
+        return Endpoint(
+            hosts=tuple((host.name, host.port) for host in target.hosts),
+            user=target.user,
+            password=target.secret() or "",
+            database=target.database,
+            secure=target.secure,
+            ca_file=target.ca_file,
+            max_connections=target.max_connections,
+            connect_s=target.connect_seconds,
+            query_s=self.settings.worker.statement_seconds,
+        )
+
+    async def replace(self, settings: Settings) -> None:
+        """Go on with another configuration; lanes under way end with the one they began with."""
+        self.settings = settings
+        self.generation += 1
+        self._setups.clear()
+        for name, pool in list(self._pools.items()):
+            if name not in settings.targets or self._endpoint(name) != pool.endpoint:
+                await self._pools.pop(name).close()
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()

@@ -1,0 +1,70 @@
+"""arq: jobs that say "drain this lane"."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+from app.wake import JOB, QUEUE
+from workers.drainer import Drainer
+
+POLL_S = 0.02  # arq's own default of 0.5 s would be the larger part of a change's way
+_HEALTH_S = 30
+_FIRST_S, _LONGEST_S = 0.1, 2.0
+
+log = structlog.get_logger()
+
+
+async def drain(ctx: dict[str, Any], tenant: str, target: str) -> None:
+    """Wake the lane and be done: a job only carries the news, so it may be lost or run twice."""
+    drainer: Drainer = ctx["drainer"]
+    drainer.wake(tenant, target)
+
+
+async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
+    """Take jobs until cancelled.
+
+    arq's worker dies with its connection to Redis, so a new one follows each that died.
+    """
+    pause_s = _FIRST_S
+    while True:
+        worker = _worker(drainer, url, password)
+        try:
+            await worker.async_run()
+        except (RedisError, OSError) as error:
+            log.warning("redis.awaited", error=str(error))
+            started = worker.jobs_complete > 0
+            pause_s = _FIRST_S if started else min(2 * pause_s, _LONGEST_S)
+        finally:
+            with contextlib.suppress(RedisError, OSError, asyncio.CancelledError):
+                await worker.close()
+        await asyncio.sleep(pause_s)
+
+
+def _worker(drainer: Drainer, url: str, password: str | None) -> Worker:
+    options = {} if password is None else {"password": password}
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=10, socket_connect_timeout=1.0, socket_timeout=3.0, **options
+    )
+    return Worker(
+        functions=[func(drain, name=JOB)],
+        queue_name=QUEUE,
+        redis_pool=ArqRedis(pool, default_queue_name=QUEUE),
+        ctx={"drainer": drainer},
+        poll_delay=POLL_S,
+        max_jobs=100,
+        max_tries=1,
+        job_timeout=10,
+        keep_result=0,
+        handle_signals=False,
+        health_check_key=f"{QUEUE}:worker:{uuid.uuid4()}",
+        health_check_interval=_HEALTH_S,
+    )

@@ -1,0 +1,241 @@
+"""Draining one lane: read, bring onto the target, acknowledge, until nothing is left.
+
+All state lies in Redis and on the target, so this may be killed at any `await`: whoever takes the
+lane next reads the same events again, observes what was done already, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import structlog
+
+from app.clock import Clock
+from app.config.settings import WorkerSettings
+from app.directory.lanes import Acknowledgement, Held, LaneStore
+from app.directory.link import Link
+from app.directory.subjects import Subjects
+from app.errors import DirectoryUnavailable, LeaseLost, TargetError
+from workers.batch import Batch, Work
+from workers.clickhouse.target import Target
+from workers.convergence import Convergence, Outcome
+from workers.lease import Lease
+from workers.letters import park
+from workers.setup import Setup
+
+SLICE_S = 2.0  # after so long a lane gives way to others that wait
+_SHORTEST_S, _FIRST_S, _LONGEST_S = 0.05, 0.25, 10.0
+_RELEASE_S = 1.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the holder of a lane is. `attempts`: failures in a row."""
+
+    cursor: int
+    attempts: int
+
+
+@dataclass(slots=True)
+class Lane:
+    """One (tenant, target), for as long as it takes to drain it once."""
+
+    setup: Setup
+    link: Link
+    target: Target
+    settings: WorkerSettings
+    clock: Clock
+    rng: random.Random
+    store: LaneStore = field(init=False)
+    subjects: Subjects = field(init=False)
+
+    def __post_init__(self) -> None:
+        tenant, target = self.setup.tenant, self.setup.target
+        self.store = LaneStore(self.link, tenant, target)
+        self.subjects = Subjects(self.link, tenant, target)
+
+    async def drain(self) -> bool:
+        """Take the lane and work until it is clean; return whether it should be taken up again.
+
+        False also where somebody else has it, or where its target needs a pause: the sweep sees to
+        it then. Raises nothing but CancelledError, after giving the lane back.
+        """
+        sent_at = self.clock.monotonic()
+        try:
+            held = await self.store.acquire(round(self.settings.lease_seconds * 1000))
+        except DirectoryUnavailable as error:
+            self._tell("lane.not_taken", error)
+            return False
+        if held is None:
+            return False
+        lease = Lease(
+            self.store,
+            held.epoch,
+            self.settings.lease_seconds,
+            sent_at=sent_at,
+            clock=self.clock,
+        )
+        progress = Progress(held.cursor, held.attempts)
+        try:
+            async with lease.kept():
+                return await self._work(held, lease, progress)
+        except (LeaseLost, DirectoryUnavailable) as error:
+            self._tell("lane.left", error)
+        except TargetError as error:
+            await self._back_off(held.epoch, progress, error)
+        except asyncio.CancelledError:
+            await self._release(held.epoch)
+            raise
+        except Exception as error:
+            # A bug of ours: the lane stays visible as backing off, the others go on.
+            log.exception("lane.failed", tenant=self.setup.tenant, target=self.setup.target)
+            await self._back_off(held.epoch, progress, error)
+        return False
+
+    async def _work(self, held: Held, lease: Lease, progress: Progress) -> bool:
+        if held.config != self.setup.digest:
+            await self.store.ask(resync=True, digest=self.setup.digest)
+        role_map = self.setup.rules.role_map
+        vocabulary = await self.store.vocabulary(role_map.vocabulary)
+        work = Work(
+            self.link,
+            self.store,
+            self.subjects,
+            role_keys=[mapping.key for mapping in role_map.mappings],
+            max_events=self.settings.batch_events,
+            max_users=self.settings.batch_users,
+        )
+        started = self.clock.monotonic()
+        while True:
+            batch = await work.next(progress.cursor)
+            if not batch.is_empty:
+                await self._bring(batch, lease, progress, vocabulary)
+            match await self.store.settle(lease.epoch):
+                case "idle":
+                    return False
+                case "lost":
+                    lease.require(False)
+                case "more":
+                    if self.clock.monotonic() - started > SLICE_S:
+                        await self.store.release(lease.epoch)
+                        return True
+                case other:
+                    assert_never(other)
+
+    async def _bring(
+        self, batch: Batch, lease: Lease, progress: Progress, vocabulary: frozenset[str]
+    ) -> None:
+        """Bring a batch onto the target, in parts if it is large, and acknowledge it."""
+        started = self.clock.monotonic()
+        convergence = Convergence(
+            setup=self.setup,
+            store=self.store,
+            subjects=self.subjects,
+            target=self.target,
+            lease=lease,
+            vocabulary=vocabulary,
+            log_comment=self._comment(batch, lease),
+        )
+        users, size = list(batch.users), 2 * self.settings.batch_users
+        parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
+        steps, letters, retry = 0, 0, batch.roles
+        for number, part in enumerate(parts, start=1):
+            outcome = await convergence.run(part, retry)
+            done = self._acknowledgement(batch, outcome)
+            if number < len(parts):
+                done = replace(done, cursor=0, done={}, resync=None)
+            lease.require(await self.store.acknowledge(lease.epoch, done))
+            retry = frozenset()
+            steps, letters = steps + outcome.steps, letters + len(outcome.faults)
+            if outcome.wiped and progress.cursor:
+                log.warning("target.wiped", tenant=self.setup.tenant, target=self.setup.target)
+                await self.store.ask(resync=True)
+        progress.cursor, progress.attempts = batch.cursor, 0
+        log.info(
+            "lane.drained",
+            tenant=self.setup.tenant,
+            target=self.setup.target,
+            epoch=lease.epoch,
+            seq=batch.cursor,
+            users=len(batch.users),
+            steps=steps,
+            letters=letters,
+            resync=batch.resync.reached if batch.resync else None,
+            duration_s=round(self.clock.monotonic() - started, 4),
+        )
+
+    def _acknowledgement(self, batch: Batch, outcome: Outcome) -> Acknowledgement:
+        now_ms = self.clock.now_ms()
+        over = (outcome.letters.keys() & outcome.tried) - outcome.faults.keys()
+        parked = {
+            i: park(
+                str(self.store),
+                fault,
+                batch.users.get(i),
+                outcome.letters.get(i),
+                cursor=batch.cursor,
+                now_ms=now_ms,
+            )
+            for i, fault in outcome.faults.items()
+        }
+        for letter in parked.values():
+            log.error(
+                "resource.parked",
+                letter=letter.id,
+                code=letter.code,
+                attempts=letter.attempts,
+                revocation=letter.revocation,
+            )
+        return Acknowledgement(
+            cursor=batch.cursor,
+            names=outcome.names,
+            settled=outcome.settled,
+            done=batch.done,
+            letters={**dict.fromkeys(over), **parked},
+            roles=outcome.roles,
+            resync=batch.resync,
+        )
+
+    def _comment(self, batch: Batch, lease: Lease) -> str:
+        """Return what `system.query_log` shows beside each statement: the events behind it."""
+        seqs = [seq for span in batch.users.values() if span for seq in (span.first, span.last)]
+        told = {
+            "clickhouse-scim": str(self.store),
+            "epoch": lease.epoch,
+            "seq": [min(seqs), max(seqs)] if seqs else [],
+            "requests": list(dict.fromkeys(batch.requests))[:5],
+        }
+        return json.dumps(told, separators=(",", ":"))
+
+    async def _back_off(self, epoch: int, progress: Progress, error: Exception) -> None:
+        """Let the target be for a while: exponential, with full jitter."""
+        attempts = progress.attempts + 1
+        most = min(_LONGEST_S, _FIRST_S * 2 ** min(attempts, 16))
+        pause_s = self.rng.uniform(_SHORTEST_S, most)
+        self._tell("lane.backing_off", error, attempts=attempts, pause_s=round(pause_s, 2))
+        text = f"{type(error).__name__}: {error}"[:1000]
+        with contextlib.suppress(DirectoryUnavailable):
+            await self.store.report(epoch, text, round(pause_s * 1000), attempts)
+
+    async def _release(self, epoch: int) -> None:
+        """Give the lane back while this process ends; if that fails, the lease just runs out."""
+        with contextlib.suppress(DirectoryUnavailable, TimeoutError):
+            async with asyncio.timeout(_RELEASE_S):
+                await self.store.release(epoch)
+
+    def _tell(self, event: str, error: Exception, **more: object) -> None:
+        log.warning(
+            event,
+            tenant=self.setup.tenant,
+            target=self.setup.target,
+            error=str(error)[:500],
+            code=getattr(error, "code", None),
+            **more,
+        )

@@ -1,0 +1,104 @@
+"""The worker's process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from app.clock import Clock
+from app.config.settings import Settings
+from app.directory.link import connect, until_durable
+from app.errors import ConfigError, VolatileRedis
+from app.logs import configure_logs
+from workers.drainer import Drainer
+from workers.jobs import take_jobs
+from workers.sweep import sweep, tend
+
+log = structlog.get_logger()
+
+
+async def serve(
+    settings: Settings, *, allow_volatile_redis: bool, reload: Callable[[], Settings]
+) -> None:
+    """Drain lanes until SIGTERM or SIGINT. Raises VolatileRedis.
+
+    SIGHUP rereads the configuration; a broken one changes nothing and is logged.
+    """
+    url, password = settings.redis.url, settings.redis.secret()
+    link = connect(url, password)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as parts:
+        parts.push_async_callback(link.close)
+        parts.enter_context(_until_stopped())
+        async with asyncio.TaskGroup() as tasks:
+            drainer = Drainer(
+                link,
+                settings,
+                clock=Clock(),
+                rng=random.Random(),  # noqa: S311 - for pauses
+                tasks=tasks,
+            )
+            parts.push_async_callback(drainer.close)
+            loop.add_signal_handler(
+                signal.SIGHUP, lambda: tasks.create_task(_reread(drainer, reload))
+            )
+            tasks.create_task(
+                _run(drainer, url, password, allow_volatile_redis=allow_volatile_redis)
+            )
+            await stop.wait()
+            raise _Stopped  # the group then cancels every lane, and waits for it
+    log.info("worker.stopped")
+
+
+class _Stopped(Exception):
+    """Somebody asked the process to end."""
+
+
+@contextlib.contextmanager
+def _until_stopped() -> Iterator[None]:
+    try:
+        yield
+    except* _Stopped:
+        pass
+
+
+async def _run(
+    drainer: Drainer, url: str, password: str | None, *, allow_volatile_redis: bool
+) -> None:
+    if not allow_volatile_redis:
+        await until_durable(drainer.link)
+    log.info("worker.started", lanes=sum(1 for _ in drainer.lanes()))
+    async with asyncio.TaskGroup() as loops:
+        loops.create_task(take_jobs(drainer, url, password), name="jobs")
+        loops.create_task(sweep(drainer), name="sweep")
+        loops.create_task(tend(drainer), name="tend")
+
+
+async def _reread(drainer: Drainer, reload: Callable[[], Settings]) -> None:
+    try:
+        settings = reload()
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("config.refused", key=problem.key, reason=problem.reason)  # noqa: TRY400 - no bug of ours
+        return
+    await drainer.replace(settings)
+    log.info("config.reread", lanes=sum(1 for _ in drainer.lanes()))
+
+
+def run_worker(
+    settings: Settings, *, allow_volatile_redis: bool, reload: Callable[[], Settings]
+) -> int:
+    """Run one worker process. Returns its exit code; VolatileRedis propagates."""
+    configure_logs()
+    try:
+        asyncio.run(serve(settings, allow_volatile_redis=allow_volatile_redis, reload=reload))
+    except* VolatileRedis as group:
+        raise group.exceptions[0] from None
+    return 0

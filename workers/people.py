@@ -1,0 +1,130 @@
+"""Everybody whom one plan has to know, gathered from the directory and the lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.directory.subjects import Subject, Subjects
+from app.errors import InvalidValue
+from workers.access.desired import Rules
+from workers.access.model import Actual, Refusal, Wanted
+
+_OLD = "\n"  # between a resource's id and an old name of its; neither can hold it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """`want`: with no `previous` yet, which only the target can tell.
+
+    `candidates`: the names under which it may be on the target: the one that was acknowledged, then
+    those that a batch without an acknowledgement was about to make.
+    """
+
+    want: Wanted
+    applied: str | None
+    candidates: tuple[str, ...]
+
+    def wanted(self, actual: Actual) -> list[Wanted]:
+        """Return what is wanted, now that it is known what exists.
+
+        Of several users that are its own one becomes what is wanted, the others go. A name that was
+        only intended counts if a managed user has it: ours was perhaps never made.
+        """
+        existing = [
+            name
+            for name in self.candidates
+            if (state := actual.users.get(name)) and (state.managed or name == self.applied)
+        ]
+        if self.want.name in existing:
+            existing.remove(self.want.name)
+            existing.insert(0, self.want.name)
+        previous = existing[0] if existing else self.applied
+        main = Wanted(
+            resource_id=self.want.resource_id,
+            name=self.want.name,
+            previous=previous,
+            active=self.want.active,
+            roles=self.want.roles,
+            login=self.want.login,
+        )
+        return [main, *(self._old(name) for name in existing[1:])]
+
+    def _old(self, name: str) -> Wanted:
+        alias = f"{self.want.resource_id}{_OLD}{name}"
+        return Wanted(resource_id=alias, name=None, previous=name, active=False)
+
+
+def resource_behind(resource_id: str) -> str:
+    """Return the id of the resource, also of one of its old names in a plan."""
+    return resource_id.partition(_OLD)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """By resource id. `refusals`: those who can't have a name. `intents`: names still open."""
+
+    persons: Mapping[str, Person]
+    refusals: tuple[Refusal, ...]
+    intents: Mapping[str, str]
+
+    def wanted(self, actual: Actual) -> list[Wanted]:
+        return [want for person in self.persons.values() for want in person.wanted(actual)]
+
+    def names(self) -> set[str]:
+        """Return every name that the target has to be asked about."""
+        named = {p.want.name for p in self.persons.values() if p.want.name is not None}
+        return named.union(*(person.candidates for person in self.persons.values()))
+
+
+async def gather(subjects: Subjects, rules: Rules, ids: Iterable[str]) -> People:
+    """Return these users, and everybody whose name on the target one of them wants or leaves.
+
+    Users are told by their names there. So whoever has, had or gets such a name is part of the same
+    plan, in which nobody can come into the user of somebody else.
+    """
+    intents = await subjects.intents()
+    intended: dict[str, list[str]] = {}
+    for name, resource_id in intents.items():
+        intended.setdefault(resource_id, []).append(name)
+    persons: dict[str, Person] = {}
+    refusals: list[Refusal] = []
+    waiting = list(dict.fromkeys([*ids, *intended]))
+    while waiting:
+        fresh = []
+        for subject in await subjects.read(waiting):
+            person, refusal = _person(subject, rules, intended.get(subject.id, ()))
+            persons[subject.id] = person
+            fresh.append(person)
+            refusals += [refusal] if refusal else []
+        waiting = [i for i in await _sharing(subjects, rules, fresh) if i not in persons]
+    known = {i: person for i, person in persons.items() if person.want.name or person.candidates}
+    return People(known, tuple(refusals), intents)
+
+
+def _person(
+    subject: Subject, rules: Rules, intended: Sequence[str]
+) -> tuple[Person, Refusal | None]:
+    refusal = None
+    try:
+        want = rules.wanted(
+            subject.id, subject.document, subject.groups, subject.links, previous=None
+        )
+    except InvalidValue as error:
+        # The file was changed since this userName was taken. Whoever has no name gets no access.
+        want = Wanted(resource_id=subject.id, name=subject.applied, active=False)
+        name = str((subject.document or {}).get("userName", ""))
+        refusal = Refusal(subject.id, name, None, error.detail)
+    applied = [] if subject.applied is None else [subject.applied]
+    candidates = tuple(dict.fromkeys([*applied, *intended]))
+    return Person(want=want, applied=subject.applied, candidates=candidates), refusal
+
+
+async def _sharing(subjects: Subjects, rules: Rules, persons: Sequence[Person]) -> Iterable[str]:
+    """Return who has on the target what one of these wants, and who wants what one of these has."""
+    wanted = [p.want.name for p in persons if p.want.name and p.want.name not in p.candidates]
+    left = [name for p in persons for name in p.candidates if name != p.want.name]
+    user_names = [found for name in left if (found := rules.user_name_behind(name)) is not None]
+    holders = await subjects.holders(wanted)
+    owners = await subjects.users_named(user_names)
+    return dict.fromkeys([*holders.values(), *owners.values()])

@@ -1,0 +1,61 @@
+"""What the configuration says about one lane, ready for use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.config.rolemap import digest
+from app.config.settings import Settings
+from workers.access.desired import Rules, role_definitions
+from workers.access.model import Policy, RoleDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """`definitions`: the roles that are kept in shape, by name. `partners`: the other tenants that
+    define roles on this target, alike where they have the same (the configuration's check sees to
+    it). `digest`: differs where a change of the file changes what users hold.
+    """
+
+    tenant: str
+    target: str
+    rules: Rules
+    definitions: Mapping[str, RoleDefinition]
+    partners: tuple[str, ...]
+    marker: str
+    drop_deleted: bool
+    protected_names: frozenset[str]
+    digest: str
+
+    @classmethod
+    def of(cls, settings: Settings, tenant: str, target: str) -> Setup | None:
+        """Return the setup of this lane; None if the configuration has no such lane."""
+        configured = settings.tenants.get(tenant)
+        if configured is None or target not in configured.targets:
+            return None
+        return cls(
+            tenant=tenant,
+            target=target,
+            rules=Rules.of(tenant, configured),
+            definitions=role_definitions(configured.roles),
+            partners=tuple(
+                name
+                for name, other in settings.tenants.items()
+                if name != tenant
+                and target in other.targets
+                and configured.roles.keys() & other.roles.keys()
+            ),
+            marker=configured.marker_role,
+            drop_deleted=configured.on_delete == "drop",
+            protected_names=frozenset({settings.targets[target].user}),
+            digest=digest(configured),
+        )
+
+    def policy(self, vocabulary: frozenset[str]) -> Policy:
+        return Policy(
+            marker=self.marker,
+            vocabulary=vocabulary,
+            drop_deleted=self.drop_deleted,
+            protected_names=self.protected_names,
+        )
