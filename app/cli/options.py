@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,11 @@ from app.config.environment import CONFIG_VARIABLE, DEFAULT_PATH, process_enviro
 
 if TYPE_CHECKING:
     from app.config.settings import Settings
+
+NEVER = "never"
+LONGEST_S = 100 * 365 * 86400
+_DURATION = re.compile(r"([0-9]{1,10})([smhd]?)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -45,6 +51,38 @@ def volatile_option(function: Function) -> Function:
         is_flag=True,
         help="Start although Redis could lose acknowledged changes. For trying things out.",
     )(function)
+
+
+def tenant_option(function: Function) -> Function:
+    """Add `--tenant`, passed as `tenant: str | None`."""
+    return click.option("--tenant", metavar="TENANT", help="Of this tenant only.")(function)
+
+
+def target_option(function: Function) -> Function:
+    """Add `--target`, passed as `target: str | None`."""
+    return click.option("--target", metavar="TARGET", help="Of this target only.")(function)
+
+
+def duration(*, least: int = 0, never: bool = False) -> Callable[[str], int | str]:
+    """Return a type of options: `30d`, `24h`, `15m`, `90s` or `90` becomes whole seconds.
+
+    `least`: the shortest that is taken, in seconds. `never`: whether the word NEVER is taken, which
+    stays as it is.
+    """
+
+    def length_of_time(text: str) -> int | str:
+        if never and text == NEVER:
+            return text
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            some = "30d, 24h, 15m or seconds" + ", or never" * never
+            raise click.BadParameter(f"{text!r} is no length of time; write {some}.")
+        seconds = int(match[1]) * _SECONDS[match[2] or "s"]
+        if not least <= seconds <= LONGEST_S:
+            raise click.BadParameter(f"{text} is not between {least} s and 100 years.")
+        return seconds
+
+    return length_of_time
 
 
 def read_settings(path: Path) -> Settings:

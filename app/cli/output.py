@@ -31,6 +31,23 @@ def print_object(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
+def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one thing: one JSON object, or a line for each field."""
+    if as_json:
+        print_object(fields)
+        return
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        click.echo(f"{name:<{width}}  {printable(value)}".rstrip())
+
+
+def iso(ms: int | None) -> str | None:
+    """Return ms since 1970 as `2026-01-31T09:30:00.000Z`, None for None."""
+    from app.scim.present import timestamp  # noqa: PLC0415 - --help needs none of it
+
+    return None if ms is None else timestamp(ms)
+
+
 def printable(value: object) -> str:
     """Return `value` for a terminal: control characters escaped, None as nothing."""
     if value is None:

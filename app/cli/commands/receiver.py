@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from app.cli.options import config_option, read_settings, volatile_option
-from app.cli.several import run_several
 
 
 @click.command("receiver")
@@ -35,6 +34,8 @@ def command(
     host = settings.receiver.host if host is None else host
     port = settings.receiver.port if port is None else port
     if processes > 1:
+        from app.cli.several import run_several  # noqa: PLC0415 - not for --help
+
         if port == 0:
             raise click.UsageError("several processes share one port: name it with --port.")
         arguments = ["--config", str(config), "--host", host, "--port", str(port), "--share-port"]

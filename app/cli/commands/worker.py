@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from app.cli.options import config_option, read_settings, volatile_option
-from app.cli.several import run_several
 
 
 @click.command("worker")
@@ -24,6 +23,8 @@ def command(*, config: Path, processes: int, allow_volatile_redis: bool) -> int:
     """
     settings = read_settings(config)
     if processes > 1:
+        from app.cli.several import run_several  # noqa: PLC0415 - not for --help
+
         volatile = ["--allow-volatile-redis"] * allow_volatile_redis
         return run_several("worker", ["--config", str(config), *volatile], processes)
     from workers.main import run_worker  # noqa: PLC0415 - not for --help

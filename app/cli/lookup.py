@@ -1,0 +1,61 @@
+"""The tenants and targets that a command line names, checked against the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import click
+
+from app.config.suggest import closest
+
+if TYPE_CHECKING:
+    from app.config.settings import Settings
+
+
+class LaneName(NamedTuple):
+    """A lane as people write it: `acme/main`."""
+
+    tenant: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.target}"
+
+
+def require_tenant(settings: Settings, tenant: str) -> None:
+    """Raise UsageError (exit code 2) unless the configuration has this tenant."""
+    if tenant not in settings.tenants:
+        wrong(f"there is no tenant {tenant!r}", tenant, settings.tenants)
+
+
+def require_lane(settings: Settings, tenant: str, target: str) -> LaneName:
+    """Return the lane. Raises UsageError unless it is a tenant with that target."""
+    require_tenant(settings, tenant)
+    targets = settings.tenants[tenant].targets
+    if target not in targets:
+        wrong(f"tenant {tenant} has no target {target!r}", target, targets)
+    return LaneName(tenant, target)
+
+
+def select_lanes(settings: Settings, tenant: str | None, target: str | None) -> list[LaneName]:
+    """Return the lanes of the configuration, in its order: of one tenant, one target, or all."""
+    if tenant is not None:
+        require_tenant(settings, tenant)
+    if target is not None and target not in settings.targets:
+        wrong(f"there is no target {target!r}", target, settings.targets)
+    return [
+        LaneName(name, one)
+        for name, its in settings.tenants.items()
+        for one in its.targets
+        if tenant in (None, name) and target in (None, one)
+    ]
+
+
+def wrong(what: str, written: str, known: Iterable[str]) -> NoReturn:
+    """Raise UsageError: `what`, and the name that was probably meant or those that there are."""
+    names = sorted(known)
+    hint = closest(written, names)
+    some = ", ".join(names[:10]) + ", …" * (len(names) > 10)
+    advice = f"did you mean {hint}?" if hint else f"the configuration has: {some}."
+    raise click.UsageError(f"{what}; {advice}", click.get_current_context(silent=True))
