@@ -125,11 +125,26 @@ def _of_users_xml(tokens: Sequence[Token], caller: str) -> tuple[str | None, str
             return f"{what.lower()} `{_READ_ONLY}`", f"{tokens[0].value} {what}{where}"
     word = "FROM" if tokens[0].is_word("REVOKE") else "TO"
     if tokens[0].is_word("GRANT", "REVOKE", "SET"):
-        at = max((i for i, token in enumerate(tokens) if token.is_word(word)), default=-1) + 1
-        names = [caller if name.upper() == "CURRENT_USER" else name for name in _names(tokens, at)]
-        if at and _READ_ONLY in names:
+        at = find_grantees(tokens, word)
+        names = _names(tokens, at) if at else ()
+        if any(token.is_word("CURRENT_USER", "CURRENTUSER") for token in tokens[at:]):
+            names += (caller,)
+        if _READ_ONLY in names:
             return f"user `{_READ_ONLY}`", "ROLE ADMIN ON *.*"
     return None, ""
+
+
+def find_grantees(tokens: Sequence[Token], *words: str) -> int:
+    """Return where the grantees start, after one of `words`; 0 where there are none.
+
+    `to` is a name as well, which needs no quotes: what follows it then begins no name.
+    """
+    for i in range(len(tokens) - 2, 0, -1):
+        if tokens[i].is_word(*words):
+            follower = tokens[i + 1]
+            if follower.kind in {Kind.WORD, Kind.NAME, Kind.TEXT} and not follower.is_word("WITH"):
+                return i + 1
+    return 0
 
 
 def _names(tokens: Sequence[Token], at: int) -> tuple[str, ...]:

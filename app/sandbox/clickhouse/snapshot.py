@@ -7,16 +7,19 @@ to others; the secrets, which the engine does not print, are put back on the way
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from app.sandbox.clickhouse.access_statements import starts_method
+from app.sandbox.clickhouse.access_statements import find_grantees, starts_method
 from app.sandbox.clickhouse.credentials import Method
 from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, render_name, render_text
 
 _READ_ONLY = "default"  # the user, profile and quota of users.xml
+_LIKE_NAMES = ("NONE", "ANY", "CURRENT_USER")
+_QUOTED = re.compile(f"`({'|'.join(_LIKE_NAMES)})`", re.IGNORECASE)
 _AT_ONCE = 200  # names in one statement
 _TOGETHER_SIZE = 50_000  # characters; four bytes each are within max_query_size (262,144)
 
@@ -48,7 +51,8 @@ def render_snapshot(
     cannot be changed.
     """
     parts = _Parts()
-    for sql in entities:
+    for entity in entities:
+        sql = _with_quotes(entity)
         _sort(sql, parse_tokens(sql), methods, parts)
     yield from _together(_many("CREATE ROLE ", parts.roles, ""))
     yield from _together(_many("CREATE SETTINGS PROFILE ", parts.profiles, ""))
@@ -83,6 +87,21 @@ def _sort(
             parts.given.append(sql)
 
 
+def _with_quotes(sql: str) -> str:
+    """Quote names that would be read as keywords: the engine prints a role `none` as it is.
+
+    Keywords it prints in capitals, so what is not in capitals is a name, but for a policy's
+    condition; CURRENT_USER it does not print. A role NONE or ANY in capitals can not be told apart.
+    """
+    tokens = parse_tokens(sql)
+    is_policy = any(token.is_word("POLICY") for token in tokens[:3])
+    for token in reversed(tokens[find_grantees(tokens, "TO") if is_policy else 0 :]):
+        in_capitals = token.raw == token.value and token.value != "CURRENT_USER"
+        if token.is_word(*_LIKE_NAMES) and not in_capitals:
+            sql = sql[: token.start] + render_name(token.raw) + sql[token.end :]
+    return sql
+
+
 def _user(
     sql: str, tokens: Sequence[Token], methods: Mapping[str, Sequence[Method]], parts: _Parts
 ) -> None:
@@ -99,6 +118,8 @@ def _user(
 
 
 def _refers(tokens: Sequence[Token], at: int) -> bool:
+    if tokens[at - 1].is_word("DATABASE"):
+        return False  # its name, whatever it is
     if tokens[at].is_word("SETTINGS", "GRANTEES"):
         return True
     return tokens[at].is_word("DEFAULT") and tokens[at + 1].is_word("ROLE")
@@ -108,7 +129,7 @@ def _with_secrets(sql: str, tokens: Sequence[Token], methods: Sequence[Method]) 
     """Return the statement with its secrets; nothing where they are not those of its methods."""
     starts = [
         token
-        for before, token in pairwise(tokens)
+        for before, token in pairwise(tokens[3:])
         if before.is_word("WITH") or (before.is_sign(",") and starts_method(token))
     ]
     if len(starts) != len(methods):
@@ -133,8 +154,8 @@ def _render_method(method: Method) -> str:
 
 
 def _grant(sql: str, tokens: Sequence[Token], parts: _Parts) -> None:
-    at = max(i for i, token in enumerate(tokens) if token.is_word("TO", "FROM"))
-    grantee = tokens[at + 1]
+    at = find_grantees(tokens, "TO", "FROM")
+    grantee = tokens[at]
     if _value(grantee) == _READ_ONLY or tokens[1].is_word("NONE"):
         return
     if any(token.is_word("ON") for token in tokens[:at]):
@@ -145,10 +166,16 @@ def _grant(sql: str, tokens: Sequence[Token], parts: _Parts) -> None:
 
 
 def _together(statements: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the statements in lists whose text is short enough for one query."""
+    """Yield the statements in lists whose text is short enough for one query.
+
+    Of several that run together the engine prints each and reads it again, without the quotes.
+    """
     together: list[str] = []
     size = 0
     for sql in statements:
+        if _QUOTED.search(sql):
+            yield [sql]
+            continue
         if together and size + len(sql) > _TOGETHER_SIZE:
             yield together
             together, size = [], 0

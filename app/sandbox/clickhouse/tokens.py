@@ -52,7 +52,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)|(['`\"])\2", re.DOTALL)
+_ESCAPE = re.compile(
+    r"""(?P<bytes> (?: \\x[0-9A-Fa-f]{2} )+ ) | \\(?P<one> . ) | (?P<twice> ['`"])(?P=twice)""",
+    re.VERBOSE | re.DOTALL,
+)
 _ESCAPED = dict(
     zip("bfnrt0aveN", ("\b", "\f", "\n", "\r", "\t", "\0", "\a", "\v", "\x1b", ""), strict=True)
 )
@@ -97,11 +100,13 @@ def _unquote(raw: str) -> str:
     quote = raw[0]
 
     def replace(found: re.Match[str]) -> str:
-        if found[2]:
-            return quote if found[2] == quote else found[0]
-        code = found[1]
-        if len(code) == 3:
-            return chr(int(code[1:], 16))
+        if found["bytes"]:
+            return bytes.fromhex(found["bytes"].replace("\\x", "")).decode(
+                "utf-8", "surrogateescape"
+            )
+        if found["twice"]:
+            return quote if found["twice"] == quote else found[0]
+        code = found["one"]
         return _ESCAPED.get(code, code if code in "\\'`\"/=" else found[0])
 
     return _ESCAPE.sub(replace, raw[1:-1])

@@ -131,6 +131,9 @@ READ_ONLY = {
     "GRANT r TO a, default WITH ADMIN OPTION": "user `default`",
     "REVOKE r FROM default": "user `default`",
     "SET DEFAULT ROLE r TO default": "user `default`",
+    "GRANT r TO default, to": "user `default`",
+    "GRANT to TO default WITH ADMIN OPTION": "user `default`",
+    "GRANT r TO `current_user`": None,
     "CREATE USER a DEFAULT ROLE r": None,
     "GRANT default TO a": None,
     "CREATE ROLE default": None,
@@ -145,6 +148,7 @@ def test_what_belongs_to_users_xml(sql: str, entity: str | None) -> None:
 
 def test_to_the_administrator_the_current_user_is_of_users_xml() -> None:
     assert parse("GRANT r TO CURRENT_USER", caller="default").read_only == "user `default`"
+    assert parse("GRANT r TO `current_user`", caller="default").read_only is None
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from asynch.errors import NetworkError, OperationalError
 
+from app.sandbox.clickhouse.tokens import render_name, render_text
+
 if TYPE_CHECKING:
     from tests.app.sandbox.clickhouse.conftest import OwnServer, Sql
 
@@ -88,6 +90,64 @@ async def test_everything_is_back_after_a_compaction(own_server: OwnServer) -> N
     sql = own_server.start()
     assert await state(sql) == before
     await assert_log_ins(sql)
+
+
+NAMES = [
+    "it's",
+    'say "hi"',
+    "back`tick",
+    "b\\slash",
+    "\\",
+    "new\nline\r\ttab",
+    "nul\0bell\x07del\x7f",
+    "日本語 é a\u0301 😀 \u202e \ufeff",
+    "`; DROP USER x; --",
+    "' OR 1 = 1 /*",
+    "$$x$$ {p:Identifier} %s %(x)s",
+    "a@'%'",
+    "bob@example.com",
+    " between spaces ",
+    "a, b",
+    "“smart” \u2018quotes\u2019",
+    "x" * 500,
+    *("to", "from", "with", "on", "none", "any", "current_user", "CURRENT_USER", "all", "except"),
+    *("settings", "grantees", "identified", "host", "database", "role", "user", "policy", "table"),
+]
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["replayed", "compacted"])
+async def test_names_are_literal_whatever_happens(own_server: OwnServer, compacted: bool) -> None:
+    """As users, roles, databases, grantees and policies; those that look like keywords, too."""
+    sql = own_server.start()
+    for text in NAMES:
+        name, role, db = render_name(text), render_name(f"{text} r"), render_name(text[:50])
+        table = f"{db}.{name}"
+        for statement in (
+            f"CREATE USER {render_name(text + ' old')} IDENTIFIED BY {render_text(text)}",
+            f"ALTER USER {render_name(text + ' old')} RENAME TO {name}",
+            f"CREATE ROLE {name}, {role}",
+            f"GRANT {name} TO {name} WITH ADMIN OPTION",
+            f"GRANT {role} TO {name}",
+            f"GRANT SELECT ON {table} TO {name} WITH GRANT OPTION",
+            f"ALTER USER {name} DEFAULT ROLE {role} SETTINGS max_threads = 2 GRANTEES {name}",
+            f"CREATE ROW POLICY {name} ON {table} USING any = {name} TO {name}",
+        ):
+            await sql(statement)
+    await sql("CREATE DATABASE `none`")
+    await sql("ALTER USER `none` DEFAULT DATABASE `none`")
+    if compacted:
+        await sql("GRANT CURRENT GRANTS(SELECT ON system.one) TO `to r`")
+    before = await state(sql)
+    own_server.kill()
+    sql = own_server.start()
+    assert await state(sql) == before
+    for text in NAMES:
+        ask = "SELECT currentUser(), currentRoles()"
+        ((current, roles),) = await sql(ask, user=text, password=text)
+        assert (current, roles) == (text, [f"{text} r"])
+    names = ", ".join(render_name(name) for name in NAMES)
+    await sql(f"DROP USER {names}")
+    assert await sql("SHOW USERS") == [("default",)]
 
 
 async def test_tables_and_databases_are_back_after_a_kill(own_server: OwnServer) -> None:

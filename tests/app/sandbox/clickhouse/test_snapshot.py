@@ -62,6 +62,33 @@ def test_a_user_whose_secret_is_not_known_is_kept_and_cannot_log_in() -> None:
     assert together == ["CREATE USER `u` IDENTIFIED WITH no_authentication"]
 
 
+def test_names_that_look_like_keywords_are_quoted_and_stand_alone() -> None:
+    """Of statements that run together the engine drops the quotes, so these do not."""
+    entities = [
+        "CREATE USER with IDENTIFIED WITH no_password DEFAULT DATABASE settings",
+        "CREATE USER u IDENTIFIED WITH no_password DEFAULT ROLE none GRANTEES ANY EXCEPT any",
+        "CREATE ROLE none",
+        "CREATE ROLE to",
+        "CREATE ROW POLICY p ON d.t USING any = none TO none",
+        "GRANT SELECT ON d.t TO to WITH GRANT OPTION",
+        "GRANT none, to TO none WITH ADMIN OPTION",
+        "GRANT on TO CURRENT_USER",
+    ]
+    methods = {"with": (Method("no_password"),), "u": (Method("no_password"),)}
+    assert list(render_snapshot(entities, methods)) == [
+        ["CREATE ROLE `none`, to"],
+        [
+            "CREATE USER with IDENTIFIED WITH no_password DEFAULT DATABASE settings",
+            "CREATE USER u IDENTIFIED WITH no_password",
+        ],
+        ["GRANT SELECT ON d.t TO to WITH GRANT OPTION"],
+        ["GRANT on TO `CURRENT_USER`"],
+        ["GRANT `none`, to TO `none` WITH ADMIN OPTION"],
+        ["ALTER USER `u` DEFAULT ROLE `none` GRANTEES ANY EXCEPT `any`"],
+        ["CREATE ROW POLICY p ON d.t USING any = none TO `none`"],
+    ]
+
+
 def test_long_lists_are_split_so_that_each_is_one_query() -> None:
     users = [f"CREATE USER u{i} IDENTIFIED WITH no_password" for i in range(3000)]
     methods = {f"u{i}": (Method("no_password"),) for i in range(3000)}

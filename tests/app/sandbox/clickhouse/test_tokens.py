@@ -16,6 +16,7 @@ CASES = {
     "words are keywords": ("create User", [("word", "CREATE"), ("word", "USER")]),
     "names keep their case": ('`User` "x"', [("name", "User"), ("name", "x")]),
     "escapes": (r"'a\'b\\c\n\x41\0'", [("text", "a'b\\c\nA\0")]),
+    "bytes of one letter": (r"'\xc3\xa9\x41'", [("text", "éA")]),
     "doubled quotes": ("'it''s' `a``b`", [("text", "it's"), ("name", "a`b")]),
     "unknown escapes stay": (r"'100\%'", [("text", "100\\%")]),
     "comments": ("a -- 'x\nb /* ` */ c # '\nd #! '\ne", [("word", x) for x in "ABCDE"]),
