@@ -179,11 +179,13 @@ class Convergence:
             steps = _without(decided.steps, failed)
             if not steps or turn == _ROUNDS:
                 break
-            intended |= await self._intend(steps, wanted)
+            made = await self._intend(steps, wanted)
+            intended |= made
             failures = await self._apply(steps)
             failed |= {failure.name: failure for failure in failures}
             outcome.steps += len(steps)
             actual = await self._observe(people)
+            people = people.told(_without_failed(made, steps, failed))
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed)
         _add_names(outcome, people, actual, intended, refused)
@@ -221,6 +223,14 @@ def _without(steps: Iterable[UserStep], names: Collection[str]) -> list[UserStep
     """Return the steps for everybody but these."""
     parts = ((step, tuple(n for n in step.names if n not in names)) for step in steps)
     return [narrow(step, rest) for step, rest in parts if rest]
+
+
+def _without_failed(
+    made: Mapping[str, str], steps: Iterable[UserStep], failed: Collection[str]
+) -> dict[str, str]:
+    """Return the names that were really made: a refused DROP or RENAME leaves the old user."""
+    stayed = {step.name for step in steps if isinstance(step, Rename) and step.previous in failed}
+    return {name: i for name, i in made.items() if name not in failed and name not in stayed}
 
 
 def _add_faults(

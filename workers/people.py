@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.directory.subjects import Subject, Subjects
 from app.errors import InvalidValue
@@ -40,15 +40,7 @@ class Person:
             existing.remove(self.want.name)
             existing.insert(0, self.want.name)
         previous = existing[0] if existing else self.applied
-        main = Wanted(
-            resource_id=self.want.resource_id,
-            name=self.want.name,
-            previous=previous,
-            active=self.want.active,
-            roles=self.want.roles,
-            login=self.want.login,
-        )
-        return [main, *(self._old(name) for name in existing[1:])]
+        return [replace(self.want, previous=previous), *(self._old(name) for name in existing[1:])]
 
     def _old(self, name: str) -> Wanted:
         alias = f"{self.want.resource_id}{_OLD}{name}"
@@ -70,6 +62,16 @@ class People:
 
     def wanted(self, actual: Actual) -> list[Wanted]:
         return [want for person in self.persons.values() for want in person.wanted(actual)]
+
+    def told(self, owners: Mapping[str, str]) -> People:
+        """Return the same with these names as candidates of their owners only, by resource id."""
+        persons = {}
+        for i, person in self.persons.items():
+            own = [name for name in person.candidates if owners.get(name, i) == i]
+            if (name := person.want.name) is not None and owners.get(name) == i:
+                own = [name, *own]
+            persons[i] = replace(person, candidates=tuple(dict.fromkeys(own)))
+        return replace(self, persons=persons)
 
     def names(self) -> set[str]:
         """Return every name that the target has to be asked about."""
@@ -99,7 +101,10 @@ async def gather(subjects: Subjects, rules: Rules, ids: Iterable[str]) -> People
             refusals += [refusal] if refusal else []
         waiting = [i for i in await _sharing(subjects, rules, fresh) if i not in persons]
     known = {i: person for i, person in persons.items() if person.want.name or person.candidates}
-    return People(known, tuple(refusals), intents)
+    # A name that is acknowledged for one and only intended for another is still the first one's:
+    # nobody knows whether its user was replaced before the crash.
+    applied = {person.applied: i for i, person in known.items() if person.applied is not None}
+    return People(known, tuple(refusals), intents).told(applied)
 
 
 def _person(

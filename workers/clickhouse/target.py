@@ -8,7 +8,7 @@ from itertools import zip_longest
 from workers.access.model import Actual
 from workers.access.statements import Statement, observe_query, parse_observation
 from workers.access.statements.rendering import chunks
-from workers.clickhouse.pool import Pool, Row
+from workers.clickhouse.pool import Pool
 
 # Quoted names are three times in a query, quoted roles five times: far below 262,144 bytes.
 NAMES_BYTES, ROLES_BYTES = 40_000, 20_000
@@ -34,11 +34,12 @@ class Target:
             chunks(sorted({*roles, self.marker}), ROLES_BYTES),
             fillvalue=(),
         )
-        rows: list[Row] = []
+        rows: list[tuple[str, str, str]] = []
         async with self._pool.session() as session:
             for some_names, some_roles in parts:
                 sql = observe_query(some_names, some_roles, self.marker)
-                rows += await session.query(sql, log_comment=log_comment)
+                for kind, name, detail in await session.query(sql, log_comment=log_comment):
+                    rows.append((kind, name, detail))
         return parse_observation(rows, self.marker)
 
     async def execute(self, statement: Statement, *, log_comment: str) -> None:

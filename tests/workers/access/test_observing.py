@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
 import pytest
 
@@ -10,20 +10,24 @@ from workers.access.model import Actual, Door, Login, RoleState, UserState
 from workers.access.statements import observe_query, parse_observation
 
 NOW, PAST, FUTURE = 1_800_000_000, 946_684_800, 2_000_000_000
-NO_USER: tuple[Any, ...] = ([], [], [], [], 0, 0)
+
+
+def user(name: str, *detail: object) -> tuple[str, str, str]:
+    """Return the row of a user as the server writes it."""
+    return ("user", name, json.dumps([*detail, NOW]))
 
 
 def test_rows_become_users_and_roles() -> None:
-    rows: list[tuple[Any, ...]] = [
-        ("user", "ana", "", ["::/0"], ["ldap"], ['{"server":"corp"}'], [0], 1, NOW),
-        ("user", "bo", "", [], ["no_password"], ["{}"], [PAST], 0, NOW),
-        ("role", "analyst", "", *NO_USER),
-        ("role", "foreign", "", *NO_USER),
-        ("user_role", "ana", "m", *NO_USER),
-        ("user_role", "ana", "analyst", *NO_USER),
-        ("user_role", "bo", "foreign", *NO_USER),
-        ("role_role", "analyst", "m", *NO_USER),
-        ("privilege", "bo", "", *NO_USER),
+    rows = [
+        user("ana", ["::/0"], ["ldap"], ['{"server":"corp"}'], [0], 1),
+        user("bo", [], ["no_password"], ["{}"], [PAST], 0),
+        ("role", "analyst", ""),
+        ("role", "foreign", ""),
+        ("user_role", "ana", "m"),
+        ("user_role", "ana", "analyst"),
+        ("user_role", "bo", "foreign"),
+        ("role_role", "analyst", "m"),
+        ("privilege", "bo", ""),
     ]
     assert parse_observation(rows, "m") == Actual(
         {
@@ -70,7 +74,7 @@ def test_rows_become_users_and_roles() -> None:
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
 def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login) -> None:
-    rows = [("user", "ana", "", ["::/0"], methods, params, [0], 1, NOW)]
+    rows = [user("ana", ["::/0"], methods, params, [0], 1)]
     assert parse_observation(rows, "m").users["ana"].login == login
 
 
@@ -91,7 +95,7 @@ def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login)
     ],
 )
 def test_a_door_is(hosts: list[str], ends: list[int], door: Door) -> None:
-    rows = [("user", "ana", "", hosts, ["kerberos"], ["{}"], ends, 1, NOW)]
+    rows = [user("ana", hosts, ["kerberos"], ["{}"], ends, 1)]
     assert parse_observation(rows, "m").users["ana"].door is door
 
 

@@ -8,51 +8,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from workers.access.model import Actual, Door, Login, RoleState, UserState
 from workers.access.statements.quoting import literals, quote_literal
 
-_NO_USER = "[], [], [], [], 0, 0"
 # From the keys of `auth_params` to the parameters of a Login.
 _PARAMS = {"common_names": "common_name", "subject_alt_names": "subject_alt_name"}
 
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of `observe_query`; the last six are of users only. `ends` and `now`: Unix seconds."""
-
-    kind: str
-    name: str
-    role: str
-    hosts: Sequence[str]
-    methods: Sequence[str]
-    params: Sequence[str]
-    ends: Sequence[int]
-    default_all: int
-    now: int
+Row = tuple[str, str, str]
 
 
 def observe_query(names: Collection[str], roles: Collection[str], marker: str) -> str:
     """Return one query about these users and roles, and the users that share a role's name.
 
-    Most of its cost is its analysis, so it computes little: rows are judged by
-    `parse_observation`. `system.users.valid_until` exists since 26.2.
+    Its rows are (kind, name, detail): of a `user` the detail is JSON, of a `user_role` or
+    `role_role` the granted role. Most of the cost is the query's analysis, so it computes little,
+    and columns are few: rows are judged by `parse_observation`. `system.users.valid_until` exists
+    since 26.2.
     """
     users_in, roles_in = _in({*names, *roles}), _in({*roles, marker})
     return f"""\
-SELECT 'user', name, '', arrayConcat(host_ip, host_names, host_names_regexp, host_names_like),
+SELECT 'user', name, toJSONString((
+    arrayConcat(host_ip, host_names, host_names_regexp, host_names_like),
     CAST(auth_type, 'Array(String)'), auth_params, CAST(valid_until, 'Array(Int64)'),
-    default_roles_all AND empty(default_roles_except), toUnixTimestamp(now())
+    default_roles_all AND empty(default_roles_except), toUnixTimestamp(now())))
 FROM system.users WHERE name IN {users_in}
-UNION ALL SELECT 'role', name, '', {_NO_USER} FROM system.roles WHERE name IN {roles_in}
+UNION ALL SELECT 'role', name, '' FROM system.roles WHERE name IN {roles_in}
 UNION ALL
 SELECT if(isNull(user_name), 'role_role', 'user_role'), coalesce(user_name, role_name, ''),
-    granted_role_name, {_NO_USER}
+    granted_role_name
 FROM system.role_grants WHERE user_name IN {users_in}
     OR (role_name IN {roles_in} AND granted_role_name = {quote_literal(marker)})
-UNION ALL SELECT DISTINCT 'privilege', assumeNotNull(user_name), '', {_NO_USER}
+UNION ALL SELECT DISTINCT 'privilege', assumeNotNull(user_name), ''
 FROM system.grants WHERE user_name IN {users_in}"""  # noqa: S608 - every value is quoted
 
 
@@ -61,28 +48,29 @@ def _in(names: Collection[str]) -> str:
     return f"({literals(sorted(names))})" if names else "('')"
 
 
-def parse_observation(rows: Iterable[Sequence[Any]], marker: str) -> Actual:
+def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     """Return what the rows of `observe_query` say."""
-    seen: dict[str, list[_Row]] = {}
-    for fields in rows:
-        seen.setdefault(fields[0], []).append(_Row(*fields))
+    seen: dict[str, list[tuple[str, str]]] = {}
+    for kind, name, detail in rows:
+        seen.setdefault(kind, []).append((name, detail))
     held: dict[str, set[str]] = {}
-    for row in seen.get("user_role", ()):
-        held.setdefault(row.name, set()).add(row.role)
-    privileged = {row.name for row in seen.get("privilege", ())}
-    marked = {row.name for row in seen.get("role_role", ())}
-    users = {
-        row.name: UserState(
-            managed=marker in held.get(row.name, ()),
-            roles=frozenset(held.get(row.name, ())) - {marker},
-            login=_login(row.methods, row.params),
-            door=_door(row.hosts, row.ends, row.now),
-            default_all=bool(row.default_all),
-            has_privileges=row.name in privileged,
+    for name, role in seen.get("user_role", ()):
+        held.setdefault(name, set()).add(role)
+    privileged = {name for name, _ in seen.get("privilege", ())}
+    marked = {name for name, _ in seen.get("role_role", ())}
+    users = {}
+    for name, detail in seen.get("user", ()):
+        hosts, methods, params, ends, default_all, now = json.loads(detail)
+        roles_held = frozenset(held.get(name, ()))
+        users[name] = UserState(
+            managed=marker in roles_held,
+            roles=roles_held - {marker},
+            login=_login(methods, params),
+            door=_door(hosts, [int(end) for end in ends], int(now)),
+            default_all=bool(int(default_all)),
+            has_privileges=name in privileged,
         )
-        for row in seen.get("user", ())
-    }
-    roles = {row.name: RoleState(marked=row.name in marked) for row in seen.get("role", ())}
+    roles = {name: RoleState(marked=name in marked) for name, _ in seen.get("role", ())}
     return Actual(users, roles)
 
 

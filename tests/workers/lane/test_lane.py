@@ -1,0 +1,663 @@
+"""What a lane promises: the target is what the directory says, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from workers.access.statements import Statement, quote_identifier
+
+if TYPE_CHECKING:
+    from tests.workers.lane.conftest import World
+
+E, A, W = "employee", "analyst", "writer"
+
+
+class TestAccessFollowsTheDirectory:
+    async def test_a_new_user_gets_the_default_roles(self, world: World) -> None:
+        await world.user("ana")
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+        await world.nothing_is_left()
+
+    async def test_groups_give_their_roles_and_take_them(self, world: World) -> None:
+        ana, bo = await world.user("ana"), await world.user("bo")
+        analysts = await world.group("Analysts", ana, bo)
+        writers = await world.group("Writers", ana)
+        await world.group("Others", bo)
+        await world.drain()
+        assert await world.held() == {"ana": {E, A, W}, "bo": {E, A}}
+        await world.members(analysts, remove=(ana, bo))
+        await world.drain()
+        assert await world.held() == {"ana": {E, A, W}, "bo": {E}}
+        await world.members(writers, replace=(bo,))
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "bo": {E, A, W}}
+        await world.delete_group(writers)
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "bo": {E}}
+
+    async def test_somebody_inactive_is_locked_and_comes_back_with_all_roles(
+        self, world: World
+    ) -> None:
+        ana = await world.user("ana")
+        await world.group("Analysts", ana)
+        await world.drain()
+        await world.set_user(ana, active=False)
+        await world.drain()
+        assert await world.held() == {"ana": None}
+        await world.set_user(ana, active=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}}
+
+    async def test_somebody_who_starts_inactive_is_not_made(self, world: World) -> None:
+        await world.user("ana", active=False)
+        await world.drain()
+        assert await world.held() == {}
+
+    async def test_a_rename_keeps_the_entity(self, world: World) -> None:
+        ana = await world.user("ana")
+        await world.drain()
+        entity = await world.entity("ana")
+        await world.set_user(ana, userName="Ana")
+        await world.drain()
+        assert await world.held() == {"Ana": {E}}
+        assert await world.entity("Ana") == entity
+        await world.nothing_is_left()
+
+    async def test_a_deleted_user_is_dropped(self, world: World) -> None:
+        ana = await world.user("ana")
+        await world.drain()
+        await world.delete(ana)
+        await world.drain()
+        assert await world.held() == {}
+        await world.nothing_is_left()
+
+    async def test_a_deleted_user_stays_locked_where_the_tenant_wants_that(
+        self, world: World
+    ) -> None:
+        world.configure(on_delete="lock")
+        ana = await world.user("ana")
+        await world.drain()
+        await world.delete(ana)
+        await world.drain()
+        assert await world.held() == {"ana": None}
+        entity = await world.entity("ana")
+        await world.user("ana")
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+        assert await world.entity("ana") != entity, "the newcomer must not get the leaver's user"
+        await world.nothing_is_left()
+
+    async def test_somebody_who_came_and_went_unseen_leaves_nothing(self, world: World) -> None:
+        await world.delete(await world.user("ana"))
+        await world.drain()
+        assert await world.held() == {}
+
+    async def test_a_group_keeps_its_roles_through_a_rename(self, world: World) -> None:
+        ana = await world.user("ana")
+        group = await world.group("Analysts", ana)
+        await world.drain()
+        await world.rename_group(group, "Guild")
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}}
+
+    async def test_a_group_that_gets_a_mapped_name_gives_its_members_the_roles(
+        self, world: World
+    ) -> None:
+        ana = await world.user("ana")
+        group = await world.group("Guild", ana)
+        await world.drain()
+        await world.rename_group(group, "analysts")
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}}
+
+    async def test_a_member_who_arrives_after_the_group_gets_its_roles(self, world: World) -> None:
+        group = await world.group("Analysts")
+        ana = await world.user("ana")
+        await world.members(group, add=(ana, "nobody-yet"))
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}}
+
+
+class TestNames:
+    async def test_a_name_that_passes_to_somebody_else_gets_a_new_user(self, world: World) -> None:
+        """An open session of the former holder would go on with the newcomer's roles."""
+        ana = await world.user("ana")
+        await world.drain()
+        entity = await world.entity("ana")
+        await world.set_user(ana, userName="ana.b")
+        await world.user("ana")
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "ana.b": {E}}
+        assert await world.entity("ana") != entity
+        assert await world.letters() == {}
+        await world.nothing_is_left()
+
+    async def test_a_swap_of_names_gives_nobody_the_other_ones_user(self, world: World) -> None:
+        a, b = await world.user("a"), await world.user("b")
+        await world.group("Analysts", a)
+        await world.drain()
+        before = {await world.entity("a"), await world.entity("b")}
+        await world.set_user(a, userName="tmp")
+        await world.set_user(b, userName="a")
+        await world.set_user(a, userName="b")
+        await world.drain()
+        assert await world.held() == {"a": {E}, "b": {E, A}}
+        assert not before & {await world.entity("a"), await world.entity("b")}
+        assert await world.letters() == {}
+        await world.nothing_is_left()
+
+    async def test_a_name_whose_holder_is_parked_is_not_taken_over_with_its_sessions(
+        self, world: World
+    ) -> None:
+        """Ana's rename is a dead letter, so her user still has the old name when Bo gets it."""
+        ana = await world.user("ana")
+        await world.drain()
+        entity = await world.entity("ana")
+        await world.sql(f"CREATE USER {quote_identifier(world.name('ana.b'))}")
+        await world.set_user(ana, userName="ana.b")
+        await world.drain()
+        assert await world.entity("ana") == entity
+        await world.user("ana")
+        await world.drain()
+        assert await world.entity("ana") != entity
+        assert (await world.held())["ana"] == {E}
+        assert set(await world.letters()) == {ana}
+
+    @pytest.mark.parametrize(
+        "user_name",
+        [
+            "o'hara",
+            "`; DROP USER default; --",
+            'a"b\\c',
+            "zoë.brûlé",
+            "名前",
+            "%(x)s {y} $1",
+            "a\tb",
+        ],
+    )
+    async def test_a_name_arrives_literally(self, world: World, user_name: str) -> None:
+        ana = await world.user(user_name)
+        await world.drain()
+        assert await world.held() == {user_name: {E}}
+        await world.set_user(ana, active=False)
+        await world.drain()
+        assert await world.held() == {user_name: None}
+        await world.delete(ana)
+        await world.drain()
+        assert await world.held() == {}
+
+
+class TestIdempotence:
+    async def test_a_second_look_changes_nothing(self, world: World) -> None:
+        ana = await world.user("ana")
+        await world.group("Writers", ana)
+        await world.user("bo", active=False)
+        await world.drain()
+        await world.store.ask(resync=True)
+        batches = await world.drain()
+        assert [batch["steps"] for batch in batches] == [0] * len(batches)
+        assert batches[-1]["resync"] == "done"
+
+    async def test_an_event_that_was_applied_already_changes_nothing(self, world: World) -> None:
+        """As after a crash between the last statement and the acknowledgement."""
+        await world.user("ana")
+        await world.drain()
+        key = f"scim:{{{world.tenant}}}:"
+        await world.link.redis.hset(f"{key}lane:main", "cursor", "0")  # type: ignore[misc]
+        await world.link.redis.hset(f"{key}dirty", "main", "1")  # type: ignore[misc]
+        (batch,) = await world.drain()
+        assert (batch["users"], batch["steps"]) == (1, 0)
+
+    @pytest.mark.parametrize("survived", range(9))
+    async def test_a_crash_after_any_statement_is_mended(self, world: World, survived: int) -> None:
+        """And whoever was deleted meanwhile is gone, though nothing was ever acknowledged."""
+        await world.drain()  # roles are there
+        ana, bo = await world.user("ana"), await world.user("bo")
+        await world.drain()
+        cy, dee = await world.user("cy"), await world.user("dee")
+        await world.group("Analysts", ana, cy)
+        await world.set_user(bo, userName="bob")
+        await world.set_user(ana, active=False)
+        await world.lane(world.unavailable_after(survived)).drain()
+        await world.delete(cy)
+        await world.set_user(dee, userName="dorothy")
+        await world.set_user(bo, userName="robert")
+        await world.user("dee")
+        await world.link.redis.hdel(f"scim:{{{world.tenant}}}:lane:main", "next")  # type: ignore[misc]
+        await world.drain()
+        expected = {"ana": None, "robert": {E}, "dorothy": {E}, "dee": {E}}
+        assert await world.held() == expected
+        assert await world.letters() == {}
+        await world.nothing_is_left()
+
+    @pytest.mark.parametrize("survived", range(8))
+    async def test_a_crash_while_a_name_passes_on_gives_nobody_the_leavers_user(
+        self, world: World, survived: int
+    ) -> None:
+        """Whether the user under the name is the old one or the new one, nobody can tell then."""
+        ana = await world.user("ana")
+        await world.group("Analysts", ana)
+        await world.drain()
+        entity = await world.entity("ana")
+        await world.set_user(ana, userName="ana.b")
+        await world.user("ana")
+        await world.lane(world.unavailable_after(survived)).drain()
+        await world.link.redis.hdel(f"scim:{{{world.tenant}}}:lane:main", "next")  # type: ignore[misc]
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "ana.b": {E, A}}
+        assert await world.entity("ana") != entity
+        assert await world.letters() == {}
+        await world.nothing_is_left()
+
+
+class TestLease:
+    async def test_a_lane_that_is_held_is_left_alone(self, world: World) -> None:
+        await world.user("ana")
+        held = await world.store.acquire(60_000)
+        assert held is not None
+        assert await world.lane().drain() is False
+        assert await world.held() == {}
+        await world.store.release(held.epoch)
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+
+    async def test_a_holder_whose_lease_is_gone_sends_nothing_more(self, world: World) -> None:
+        """Somebody else took the lane while it was away: it stops before the next statement."""
+        await world.drain()
+        world.raw["worker"] = {"lease_seconds": 1}
+        world.configure()
+        for number in range(3):
+            await world.user(f"u{number}")
+
+        async def away() -> None:
+            await world.link.redis.delete(f"scim:{{{world.tenant}}}:lease:main")
+            taken = await world.store.acquire(60_000)
+            assert taken is not None
+            async with asyncio.timeout(5):
+                while asyncio.get_running_loop().time() < began + 1.1:  # noqa: ASYNC110 - a lease
+                    await asyncio.sleep(0.05)
+
+        began = asyncio.get_running_loop().time()
+        sent: list[Statement] = []
+
+        async def first_is_slow(count: int, statement: Statement) -> None:
+            sent.append(statement)
+            if count == 0:
+                await away()
+
+        lane = world.lane(first_is_slow)
+        with world.logs() as lines:
+            assert await lane.drain() is False
+        assert len(sent) == 1
+        assert [line["event"] for line in lines if line["event"].startswith("lane.")] == [
+            "lane.left"
+        ]
+        assert (await world.status()).applied_seq == 0
+
+    async def test_a_cancelled_drain_gives_the_lane_back_at_once(self, world: World) -> None:
+        await world.user("ana")
+        reached = asyncio.Event()
+
+        async def hang() -> None:
+            reached.set()
+            await asyncio.sleep(60)
+
+        drain = asyncio.create_task(world.lane(lambda *_: hang()).drain())
+        await reached.wait()
+        drain.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await drain
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+
+
+class TestDeadLetters:
+    async def test_a_name_that_is_taken_is_parked_and_the_others_go_on(self, world: World) -> None:
+        taken = quote_identifier(world.name("ana"))
+        await world.sql(f"CREATE USER {taken} IDENTIFIED WITH no_password")
+        before = await world.sql(f"SHOW CREATE USER {taken}")
+        ana, bo = await world.user("ana"), await world.user("bo")
+        await world.group("Analysts", ana, bo)
+        await world.drain()
+        assert (await world.held())["bo"] == {E, A}
+        (letter,) = (await world.letters()).values()
+        assert letter.id == f"{world.tenant}/main/{ana}"
+        assert (letter.resource_type, letter.resource_id, letter.code) == ("User", ana, 493)
+        assert letter.name == world.name("ana")
+        assert world.name("ana") in letter.error
+        assert (letter.seq_first, letter.seq_last, letter.attempts) == (1, 3, 1)
+        assert await world.sql(f"SHOW CREATE USER {taken}") == before
+        assert await world.sql(f"SHOW GRANTS FOR {taken}") == []
+
+    async def test_a_replay_counts_an_attempt_or_resolves_the_letter(self, world: World) -> None:
+        taken = quote_identifier(world.name("ana"))
+        await world.sql(f"CREATE USER {taken}")
+        ana = await world.user("ana")
+        await world.drain()
+        await world.store.ask([ana])
+        await world.drain()
+        (letter,) = (await world.letters()).values()
+        assert letter.attempts == 2
+        await world.sql(f"DROP USER {taken}")
+        await world.store.ask([ana])
+        await world.drain()
+        assert await world.letters() == {}
+        assert await world.held() == {"ana": {E}}
+
+    async def test_a_letter_is_over_when_the_resource_is_deleted(self, world: World) -> None:
+        await world.sql(f"CREATE USER {quote_identifier(world.name('ana'))}")
+        ana = await world.user("ana")
+        await world.drain()
+        await world.delete(ana)
+        await world.drain()
+        assert await world.letters() == {}
+
+    async def test_a_missing_role_is_named_and_the_other_roles_are_given(
+        self, world: World
+    ) -> None:
+        world.configure(default_roles=[world.role(E), "no_such_role"])
+        ana = await world.user("ana")
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+        letter = (await world.letters())[ana]
+        assert letter.code == 511
+        assert "no_such_role" in letter.error
+
+    async def test_a_role_that_exists_by_hand_is_parked_and_left_as_it_is(
+        self, world: World
+    ) -> None:
+        role = quote_identifier(world.role(W))
+        await world.sql(f"CREATE ROLE {role}")
+        await world.user("ana")
+        await world.drain()
+        letter = (await world.letters())[f"role:{world.role(W)}"]
+        assert (letter.resource_type, letter.name) == ("Role", world.role(W))
+        assert await world.sql(f"SHOW GRANTS FOR {role}") == []
+        await world.sql(f"DROP ROLE {role}")
+        await world.store.ask([f"role:{world.role(W)}"])
+        await world.drain()
+        assert await world.letters() == {}
+        grants = await world.sql(f"SHOW GRANTS FOR {role}")
+        assert (f"GRANT INSERT ON analytics.* TO {world.role(W)}",) in grants
+
+    async def test_a_refused_role_is_not_tried_again_with_each_event(self, world: World) -> None:
+        await world.sql(f"CREATE ROLE {quote_identifier(world.role(W))}")
+        await world.drain()
+        await world.user("ana")
+        await world.drain()
+        assert (await world.letters())[f"role:{world.role(W)}"].attempts == 1
+
+    async def test_a_user_that_is_refused_alone_is_parked_alone(self, world: World) -> None:
+        await world.drain()
+        users = [await world.user(f"u{number}") for number in range(7)]
+        await world.lane(world.refusing("__u3`", 36)).drain()
+        assert set(await world.letters()) == {users[3]}
+        assert len(await world.held()) == 6
+
+    async def test_a_revocation_that_fails_is_told_from_other_letters(self, world: World) -> None:
+        ana = await world.user("ana")
+        await world.drain()
+        await world.set_user(ana, active=False)
+        await world.lane(world.refusing("REVOKE ALL EXCEPT")).drain()
+        letter = (await world.letters())[ana]
+        assert letter.revocation
+        assert letter.code == 497
+
+    async def test_a_statement_without_effect_is_noticed(self, world: World) -> None:
+        """The server says yes and does nothing, as replicated storage did: look, don't trust."""
+
+        class Idle(type(world.lane().target)):  # type: ignore[misc]
+            async def execute(self, statement: Statement, *, log_comment: str) -> None:
+                if "CREATE USER" not in statement.sql:
+                    await super().execute(statement, log_comment=log_comment)
+
+        await world.drain()
+        ana = await world.user("ana")
+        lane = world.lane()
+        lane.target = Idle(world.pool, world.marker)
+        await lane.drain()
+        assert ana in await world.letters()
+
+    async def test_a_protected_name_is_refused(self, world: World) -> None:
+        world.configure(user_name="{userName}")
+        user = await world.user("default")
+        mine = await world.user("prov")
+        before = await world.sql("SHOW CREATE USER default")
+        await world.drain()
+        letters = await world.letters()
+        assert "protected" in letters[user].error
+        assert "protected" in letters[mine].error
+        assert await world.sql("SHOW CREATE USER default") == before
+
+    async def test_a_name_that_the_template_can_not_make_is_parked_and_locked(
+        self, world: World
+    ) -> None:
+        """The file was changed after the user had been taken."""
+        ana = await world.user("ana")
+        await world.drain()
+        world.configure(
+            user_name="{tenant}__{userName|localpart}", verified_domains=["acme.example"]
+        )
+        await world.drain()
+        assert await world.held() == {"ana": None}
+        assert "e-mail address" in (await world.letters())[ana].error
+
+
+class TestTargetFaults:
+    async def test_a_lane_whose_target_is_away_says_so_and_goes_on_by_itself(
+        self, world: World
+    ) -> None:
+        await world.user("ana")
+        await world.lane(world.unavailable_after(0)).drain()
+        status = await world.status()
+        assert status.state == "backing-off"
+        assert status.last_error is not None
+        assert "it went away" in status.last_error
+        assert status.dead_letters == 0
+        assert status.lag_seconds > 0
+
+        async def drained() -> bool:
+            await world.lane().drain()  # refused until the pause is over
+            return (await world.status()).applied_seq == 1
+
+        await world.until(drained)
+        status = await world.status()
+        assert (status.state, status.last_error, status.lag_seconds) == ("idle", None, 0.0)
+
+    async def test_pauses_grow_and_are_bounded(self, world: World) -> None:
+        await world.user("ana")
+        pauses = []
+        for _ in range(12):
+            with world.logs() as lines:
+                await world.lane(world.unavailable_after(0)).drain()
+            (told,) = [line for line in lines if line["event"] == "lane.backing_off"]
+            pauses.append(told["pause_s"])
+            await world.link.redis.hdel(f"scim:{{{world.tenant}}}:lane:main", "next")  # type: ignore[misc]
+        assert told["attempts"] == 12
+        assert max(pauses[:2]) <= 1.0
+        assert max(pauses) <= 10.0
+
+    async def test_a_target_that_forgot_everything_is_filled_again(self, world: World) -> None:
+        ana = await world.user("ana")
+        await world.user("bo")
+        await world.group("Writers", ana)
+        await world.drain()
+        for name in ("ana", "bo"):
+            await world.sql(f"DROP USER {quote_identifier(world.name(name))}")
+        for role in (world.marker, *map(world.role, (E, A, W))):
+            await world.sql(f"DROP ROLE {quote_identifier(role)}")
+        await world.user("cy")
+        await world.drain()
+        assert await world.held() == {"ana": {E, A, W}, "bo": {E}, "cy": {E}}
+        grants = await world.sql(f"SHOW GRANTS FOR {quote_identifier(world.role(W))}")
+        assert (f"GRANT INSERT ON analytics.* TO {world.role(W)}",) in grants
+
+    async def test_what_others_changed_is_mended_by_a_resync(self, world: World) -> None:
+        ana, _, cy = [await world.user(name) for name in ("ana", "bo", "cy")]
+        await world.group("Analysts", ana)
+        await world.drain()
+        await world.set_user(cy, active=False)
+        await world.drain()
+        name = {user: quote_identifier(world.name(user)) for user in ("ana", "bo", "cy")}
+        analyst, writer, employee = (quote_identifier(world.role(r)) for r in (A, W, E))
+        await world.sql(f"GRANT {writer} TO {name['ana']}")
+        await world.sql(f"REVOKE {analyst} FROM {name['ana']}")
+        await world.sql(f"DROP USER {name['bo']}")
+        await world.sql(f"ALTER USER {name['cy']} HOST ANY")
+        await world.sql(f"GRANT {employee} TO {name['cy']}")
+        await world.store.ask(resync=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}, "bo": {E}, "cy": None}
+
+    async def test_a_role_from_elsewhere_is_its_givers_business_until_the_lock(
+        self, world: World
+    ) -> None:
+        other, name = quote_identifier(f"{world.tenant}-by-hand"), world.name("ana")
+        ana = await world.user("ana")
+        await world.drain()
+        await world.sql(f"CREATE ROLE {other}")
+        await world.sql(f"GRANT {other} TO {quote_identifier(name)}")
+        await world.store.ask(resync=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E, f"{world.tenant}-by-hand"}}
+        await world.set_user(ana, active=False)
+        await world.drain()
+        assert await world.held() == {"ana": None}
+
+    async def test_without_the_right_to_make_the_marker_the_lane_waits_and_parks_nobody(
+        self, world: World
+    ) -> None:
+        await world.user("ana")
+        await world.lane(world.refusing(f"CREATE ROLE `{world.marker}`")).drain()
+        status = await world.status()
+        assert status.state == "backing-off"
+        assert status.last_error is not None
+        assert world.marker in status.last_error
+        assert status.dead_letters == 0
+
+
+class TestConfiguration:
+    async def test_a_changed_role_map_reaches_everybody(self, world: World) -> None:
+        ana, bo = await world.user("ana"), await world.user("bo")
+        await world.group("Analysts", ana)
+        await world.group("Later", bo)
+        await world.drain()
+        world.configure(
+            groups=[
+                {"group": "Analysts", "roles": [world.role(W)]},
+                {"group": "Later", "roles": [world.role(A)]},
+            ]
+        )
+        await world.drain()
+        assert await world.held() == {"ana": {E, W}, "bo": {E, A}}
+
+    async def test_a_changed_template_renames_everybody(self, world: World) -> None:
+        await world.user("ana")
+        await world.drain()
+        entity = await world.entity("ana")
+        world.configure(user_name="{tenant}__x-{userName}")
+        await world.drain()
+        assert await world.held() == {"x-ana": {E}}
+        assert await world.entity("x-ana") == entity
+
+    async def test_a_resync_that_is_asked_for_meanwhile_starts_again(self, world: World) -> None:
+        for number in range(120):
+            await world.user(f"u{number}")
+        await world.drain()
+        name = quote_identifier(world.name("u0"))
+        await world.store.ask(resync=True)
+        dropped: list[bool] = []
+
+        async def drop(sent: int, statement: Statement) -> None:
+            del sent, statement
+
+        lane = world.lane(drop)
+        original = lane.store.acknowledge
+
+        async def acknowledge(epoch: int, batch: Any) -> bool:
+            if not dropped:
+                dropped.append(True)
+                await world.sql(f"DROP USER {name}")
+                await world.store.ask(resync=True)
+            return await original(epoch, batch)
+
+        lane.store.acknowledge = acknowledge  # type: ignore[method-assign]
+        await lane.drain()
+        await world.drain()
+        assert (await world.held())["u0"] == {E}
+
+    async def test_a_paused_lane_waits(self, world: World) -> None:
+        await world.store.pause()
+        await world.user("ana")
+        assert await world.lane().drain() is False
+        assert (await world.status()).state == "paused"
+        assert await world.held() == {}
+        await world.store.resume()
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+
+    async def test_a_role_that_two_tenants_define_alike_is_shared(self, world: World) -> None:
+        other = f"{world.tenant}x"
+        world.raw["tenants"][other] = world.raw["tenants"][world.tenant] | {
+            "marker_role": f"{other}_managed"
+        }
+        world.configure()
+        second = type(world)(other, world.link, world.pool, world.host, world.settings, world.raw)
+        await world.user("ana")
+        await second.user("ana")
+        await asyncio.gather(world.lane().drain(), second.lane().drain())
+        assert await world.letters() == {}
+        assert await second.letters() == {}
+        assert set(await world.held()) == {"ana"}
+        assert set(await second.held()) == {"ana"}
+
+
+class TestSize:
+    async def test_a_group_far_larger_than_a_batch_goes_in_parts(self, world: World) -> None:
+        users = [await world.user(f"u{number}") for number in range(450)]
+        await world.drain()
+        group = await world.group("Analysts")
+        await world.members(group, replace=tuple(users))
+        batches = await world.drain()
+        assert sum(batch["steps"] for batch in batches) <= 10
+        held = await world.held()
+        assert len(held) == 450
+        assert all(roles == {E, A} for roles in held.values())
+        await world.members(group, replace=())
+        await world.drain()
+        assert all(roles == {E} for roles in (await world.held()).values())
+
+    async def test_many_changes_of_a_user_are_one_final_state(self, world: World) -> None:
+        ana = await world.user("ana")
+        for number in range(30):
+            await world.set_user(ana, active=number % 2 == 1)
+        (first, *_) = await world.drain()
+        assert first["users"] == 1
+        assert await world.held() == {"ana": {E}}
+
+
+class TestTraces:
+    async def test_each_statement_tells_which_events_and_request_are_behind_it(
+        self, world: World
+    ) -> None:
+        await world.drain()
+        await world.user("ana")
+        comments = []
+
+        class Listening(type(world.lane().target)):  # type: ignore[misc]
+            async def execute(self, statement: Statement, *, log_comment: str) -> None:
+                comments.append(log_comment)
+                await super().execute(statement, log_comment=log_comment)
+
+        lane = world.lane()
+        lane.target = Listening(world.pool, world.marker)
+        await lane.drain()
+        assert comments
+        for comment in comments:
+            assert f'"{world.tenant}/main"' in comment
+            assert '"seq":[1,1]' in comment
+            assert '"requests":["req-1"]' in comment
