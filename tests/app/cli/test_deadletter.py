@@ -320,6 +320,30 @@ async def test_nothing_is_discarded_where_nobody_can_be_asked(
     assert len(await ids(cli)) == 1
 
 
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 0), ("n", 1, 1), ("\x04", 1, 1)])
+async def test_who_is_there_is_shown_the_letter_and_asked(
+    answer: str, code: int, left: int, cli: Cli, link: Link
+) -> None:
+    """The last answer is the end of the input (Ctrl-D)."""
+    await park(link, cli.tenant, letter(ANA))
+    mine, its = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.cli.main", "deadletter", "discard"),
+        *(f"{cli.tenant}/main/{ANA}", "--reason", "x", "--config", str(cli.config)),
+        stdin=its,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    os.write(mine, answer.encode() + b"\n" * (answer != "\x04"))
+    out, err = await process.communicate()
+    os.close(its)
+    os.close(mine)
+    assert process.returncode == code
+    assert f"user '{ANA}' exists and is not managed" in err.decode()
+    assert (b"discarded" in out) == (code == 0)
+    assert len(await ids(cli)) == left
+
+
 async def test_a_revocation_is_not_discarded_by_the_way(cli: Cli, link: Link) -> None:
     await park(link, cli.tenant, letter(ANA, revocation=True))
     arguments = ("deadletter", "discard", f"{cli.tenant}/main/{ANA}", "--reason", "x", "--yes")
