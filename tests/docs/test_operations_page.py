@@ -1,0 +1,41 @@
+"""docs/operations.md names what there is to watch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from app.http.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+def test_every_metric_of_the_receiver_is_told() -> None:
+    exposed = set(re.findall(r"^# HELP (scim_\w+?) ", Metrics().render().decode(), re.MULTILINE))
+    exposed = {name for name in exposed if not name.endswith("_created")}
+    assert set(re.findall(r"`(scim_\w+)`", PAGE)) == exposed
+
+
+def test_the_states_of_a_lane_are_those_that_the_scripts_set() -> None:
+    scripts = "".join(
+        file.read_text("utf-8") for file in (ROOT / "app/directory/lua").glob("lane_*.lua")
+    )
+    states = {
+        state
+        for call in re.findall(r"set_state\((.*)\)", scripts)
+        for state in re.findall(r"'([a-z-]{2,})'", re.sub(r"redis\.call\(.*?\)", "", call))
+    }
+    table = PAGE.partition("## Lanes")[2].partition("\n\n`lane resync")[0]
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE))
+    assert told == states
+
+
+def test_the_events_of_the_log_that_it_names_are_logged() -> None:
+    code = "".join(
+        file.read_text("utf-8")
+        for part in ("app", "workers")
+        for file in ROOT.glob(f"{part}/**/*.py")
+    )
+    for event in re.findall(r"`((?:request|lane|resource)\.[a-z_]+)`", PAGE):
+        assert f'"{event}"' in code
