@@ -50,6 +50,8 @@ class Access:
         self._methods: dict[str, tuple[Method, ...]] = {}
         self._compacted = 0
         self._admin = engine.connect()
+        # What a client ran with a larger limit of its own must run again, too.
+        self._admin.run(f"SET max_query_size = {1 << 30}")
         self.generation = 0  # counts changes, so that what is derived can be remembered
 
     def restore(self) -> None:

@@ -70,6 +70,10 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
         for token, follower in pairwise(tokens)
     ):
         raise ServerError(NOT_IMPLEMENTED, "DB::Exception: the sandbox has no PARALLEL WITH here")
+    if _has_parameter(tokens):
+        raise ServerError(
+            NOT_IMPLEMENTED, "DB::Exception: the sandbox has no query parameters in such statements"
+        )
     clause = _Identified.find(tokens)
     changes = clause.changes if clause else []
     rewritten = _replace(sql, changes)
@@ -101,6 +105,14 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
         entities=entities,
         read_only=read_only,
         right=right,
+    )
+
+
+def _has_parameter(tokens: Sequence[Token]) -> bool:
+    """Tell whether there is a `{name:Type}`, whose value the journal would not have."""
+    return any(
+        tokens[i].is_sign("{") and tokens[i + 1].kind is Kind.WORD and tokens[i + 2].is_sign(":")
+        for i in range(len(tokens) - 2)
     )
 
 

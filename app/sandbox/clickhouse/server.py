@@ -67,6 +67,8 @@ class Server:
         try:
             address = writer.get_extra_info("peername")[0]
             await Session(self._services, Wire(reader, writer), address).run()
+        except asyncio.CancelledError:  # by `close`; Python 3.11 logs it as an error if it goes on
+            writer.transport.abort()
         except Exception:
             log.exception("session.failed")
             writer.transport.abort()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.sandbox.clickhouse.access import Access
-from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineInsert
+from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineInsert, EngineSession
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.kill import run_kill
 from app.sandbox.clickhouse.login import Login
@@ -121,21 +121,32 @@ class UserSession:
     def begin_insert(self, statement: Statement) -> tuple[bytes, EngineInsert]:
         """Return the columns that the client is to send, and where its blocks go."""
         try:
-            columns = self._insert_columns(statement)
+            columns = self._insert_columns(self._session, statement)
         except ServerError:
             self._session.insert(statement.sql).finish()  # says what is wrong with the INSERT
-            raise
+            columns = self._columns_of_others(statement)
         return header_block(columns), self._session.insert(statement.sql, statement.settings)
 
-    def _insert_columns(self, statement: Statement) -> list[tuple[str, str]]:
-        described = self._session.rows(f"DESCRIBE TABLE {statement.target}")
+    def _columns_of_others(self, statement: Statement) -> list[tuple[str, str]]:
+        """Return the columns where the user may INSERT into some, and so may not DESCRIBE all."""
+        admin = self._engine.connect()
+        try:
+            if self._database:
+                admin.run(f"USE {render_name(self._database)}")
+            return self._insert_columns(admin, statement)
+        finally:
+            admin.close()
+
+    @staticmethod
+    def _insert_columns(session: EngineSession, statement: Statement) -> list[tuple[str, str]]:
+        described = session.rows(f"DESCRIBE TABLE {statement.target}")
         if not statement.columns:
             return [(row[0], row[1]) for row in described if row[2] not in _NOT_FOR_INSERT]
         types = {name: kind for name, kind, *_ in described}
         named = statement.column_names
         if named is not None and all(name in types for name in named):
             return [(name, types[name]) for name in named]
-        chosen = self._session.rows(
+        chosen = session.rows(
             f"DESCRIBE (SELECT {statement.columns[1:-1]} FROM {statement.target})"  # noqa: S608
         )  # the client's own text, run as the client
         return [(name, kind) for name, kind, *_ in chosen]

@@ -80,14 +80,20 @@ class OwnServer:
     process: subprocess.Popen[str] | None = None
     port: int = 0
 
+    @property
+    def log(self) -> Path:
+        """What it writes to stderr."""
+        return self.data_dir.with_suffix(".log")
+
     def start(self) -> Sql:
         command = [sys.executable, "-m", "app.sandbox.clickhouse", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, "--data-dir", str(self.data_dir)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--data-dir", str(self.data_dir)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.process.stdout is not None
         found = re.search(r"ready on .*:(\d+)", self.process.stdout.readline())
         assert found

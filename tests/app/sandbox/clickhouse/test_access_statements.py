@@ -88,6 +88,7 @@ def test_a_hash_is_taken_as_it_is() -> None:
         "CREATE USER u IDENTIFIED WITH sha256_password BY {x:String}",
         "CREATE USER u IDENTIFIED WITH something_new BY 'x'",
         "CREATE USER a PARALLEL WITH CREATE USER b",
+        "GRANT r TO {name:Identifier}",
     ],
 )
 def test_what_it_cannot_read_it_does_not_guess(sql: str) -> None:

@@ -159,6 +159,18 @@ async def test_tables_and_databases_are_back_after_a_kill(own_server: OwnServer)
     assert await own_server.start()("SELECT count(), sum(a) FROM shop.t") == [(1000, 499500)]
 
 
+async def test_a_statement_beyond_the_usual_size_is_back_after_a_kill(
+    own_server: OwnServer,
+) -> None:
+    sql = own_server.start()
+    names = ", ".join(f"`{'n' * 200}{i}`" for i in range(1500))
+    assert len(names) > 262_144
+    assert await sql.code(f"CREATE USER {names}") == 62
+    assert await sql.code(f"CREATE USER {names}", settings={"max_query_size": 400_000}) is None
+    own_server.kill()
+    assert await own_server.start()("SELECT count() FROM system.users") == [(1501,)]
+
+
 HALF_DONE = {  # what stops half-way, and what is there afterwards
     "create": (["CREATE USER b"], "CREATE USER a, b, c", 493),
     "create roles": (["CREATE ROLE b"], "CREATE ROLE a, b, c", 493),
@@ -296,6 +308,7 @@ async def test_a_signal_ends_it_cleanly_even_in_the_middle_of_a_query(
     own_server.process.send_signal(number)
     assert await asyncio.to_thread(own_server.end) == 0
     await slow
+    assert "Traceback" not in own_server.log.read_text()
     assert await own_server.start()("SHOW USERS") == [("default",), ("kept",)]
 
 

@@ -210,6 +210,17 @@ async def test_inserts_in_every_form_take_the_clients_rows(sql: Sql, text: str) 
     assert await sql("SELECT a, b, made FROM forms ORDER BY a") == [(1, "x", 2), (2, "y", 3)]
 
 
+async def test_a_right_to_insert_into_some_columns_is_enough_for_those(sql: Sql) -> None:
+    """It does not cover DESCRIBE of the table, which the types are asked with."""
+    await sql("CREATE OR REPLACE TABLE partly (a UInt8, b UInt8 DEFAULT 7) ENGINE = Memory")
+    await sql("CREATE USER OR REPLACE partial IDENTIFIED BY 'p'")
+    await sql("GRANT INSERT(a) ON default.partly TO partial")
+    await sql("INSERT INTO partly (a) VALUES", [(1,)], user="partial", password="p")
+    assert await sql("SELECT * FROM partly") == [(1, 7)]
+    for text in ("INSERT INTO partly (a, b) VALUES", "INSERT INTO partly VALUES"):
+        assert await sql.code(text, rows=[(1, 2)], user="partial", password="p") == 497
+
+
 async def test_a_user_inserts_as_itself(sql: Sql) -> None:
     await sql("CREATE TABLE IF NOT EXISTS ledger (who String, at UInt8) ENGINE = Memory")
     await sql("CREATE USER OR REPLACE writer IDENTIFIED BY 'p'")
