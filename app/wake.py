@@ -15,6 +15,9 @@ from arq.connections import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
+from app.directory.answered import answered
+from app.errors import DirectoryUnavailable
+
 QUEUE = "clickhouse-scim:lanes"
 JOB = "drain"
 
@@ -28,7 +31,7 @@ class Waker:
         options = {} if password is None else {"password": password}
         self._redis = ArqRedis(
             BlockingConnectionPool.from_url(
-                url, max_connections=4, socket_connect_timeout=1.0, socket_timeout=3.0, **options
+                url, max_connections=4, socket_connect_timeout=1.0, **options
             ),
             default_queue_name=QUEUE,
         )
@@ -52,8 +55,8 @@ class Waker:
 
     async def _send(self, tenant: str, target: str) -> None:
         try:
-            await self._redis.enqueue_job(JOB, tenant, target)
-        except (RedisError, OSError) as error:
+            await answered(self._redis.enqueue_job(JOB, tenant, target))
+        except DirectoryUnavailable as error:
             log.warning("lane.not_woken", tenant=tenant, target=target, error=str(error))
         except Exception as error:  # noqa: BLE001 - this wake-up ends here; the next may do better
             log.error(  # noqa: TRY400

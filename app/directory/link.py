@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
 
+from app.directory.answered import ANSWER_S, answered
 from app.directory.scripts import Scripts
 from app.errors import DirectoryUnavailable, VolatileRedis
 
 T = TypeVar("T")
 
 CONNECT_S = 1.0
-ANSWER_S = 3.0
 CONNECTIONS = 64
 _AGAIN_S = wait_random(0.1, 0.4)
 
@@ -36,11 +36,8 @@ class Link:
     scripts: Scripts
 
     async def call(self, command: Awaitable[T]) -> T:
-        """Await a read. Raises DirectoryUnavailable when Redis does not answer."""
-        try:
-            return await command
-        except (RedisError, OSError) as error:
-            raise DirectoryUnavailable(f"Redis did not answer: {error}") from error
+        """Await a command, with a deadline. Raises DirectoryUnavailable if there is no answer."""
+        return await answered(command)
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -53,7 +50,7 @@ def connect(url: str, password: str | None = None) -> Link:
         max_connections=CONNECTIONS,
         timeout=ANSWER_S,
         socket_connect_timeout=CONNECT_S,
-        socket_timeout=ANSWER_S,
+        socket_timeout=None,  # see `answered`
         **({"password": password} if password is not None else {}),
     )
     redis = Redis.from_pool(pool)
@@ -103,9 +100,9 @@ async def until_durable(link: Link) -> None:
 async def _config(link: Link, name: str) -> Mapping[str, Any]:
     """Return the setting, or nothing where a managed Redis keeps CONFIG to itself."""
     try:
-        found: dict[str, Any] = await link.redis.config_get(name)
-    except ResponseError:
-        return {}
-    except (RedisError, OSError) as error:
-        raise DirectoryUnavailable(f"Redis did not answer: {error}") from error
+        found: dict[str, Any] = await link.call(link.redis.config_get(name))
+    except DirectoryUnavailable as error:
+        if isinstance(error.__cause__, ResponseError):
+            return {}
+        raise
     return found

@@ -8,9 +8,9 @@ from importlib import resources
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
-from app.errors import DirectoryUnavailable
+from app.directory.answered import answered
 
 _FOLDER = resources.files("app.directory") / "lua"
 
@@ -37,10 +37,7 @@ class Scripts:
 
         Raises DirectoryUnavailable when Redis did not answer; the change may have happened.
         """
-        try:
-            return await self._run(name, key, args)
-        except (RedisError, OSError) as error:
-            raise DirectoryUnavailable(f"Redis did not answer {name}: {error}") from error
+        return await answered(self._run(name, key, args))
 
     async def _run(self, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
         sha = self._sha.get(name)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import WatchError
 
 from app.directory.keys import Keys
 from app.directory.link import Link
@@ -159,9 +159,9 @@ async def end_at(link: Link, tenant: str, token_id: str, end_ms: int) -> bool:
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.hset(key, token_id, msgspec.json.encode(ending))  # type: ignore[arg-type]
             try:
-                await pipe.execute()
-            except WatchError:
-                continue
-            except (RedisError, OSError) as error:
-                raise DirectoryUnavailable(f"Redis did not answer: {error}") from error
+                await link.call(pipe.execute())
+            except DirectoryUnavailable as error:
+                if isinstance(error.__cause__, WatchError):
+                    continue
+                raise
             return True

@@ -104,7 +104,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     if not request.path.startswith("/scim/"):
         return await handler(request)
     receiver = request.app[RECEIVER]
-    name = request.path.split("/", 3)[2]
+    # No route: any answer is fine, but the same as for a tenant that there is not.
+    name = request.match_info.get("tenant") or request.path.split("/", 3)[2]
     tenants, settings = receiver.tenants, receiver.settings
     token = await receiver.authenticator.check(tenants, name, request.headers.get("Authorization"))
     if not _UTF8.fullmatch(str(request.rel_url)):

@@ -33,7 +33,9 @@ class Tenant:
     async def everything(self) -> dict[str, bytes]:
         """Return every key of the tenant with its value, as one may compare it."""
         redis = self.link.redis
-        names = sorted([key async for key in redis.scan_iter(match=f"{self.keys.prefix}*")])
+        names = sorted(
+            [key async for key in redis.scan_iter(match=f"{self.keys.prefix}*", count=20_000)]
+        )
         return {name.decode(): await redis.dump(name) for name in names}
 
 
