@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from app.cli.lookup import LaneName
-from app.directory.link import Link, connect
+from app.directory.link import CONNECT_S, Link, connect
 from app.errors import DirectoryUnavailable
 
 if TYPE_CHECKING:
@@ -46,22 +46,21 @@ async def wake(settings: Settings, lanes: Iterable[LaneName]) -> None:
     """
     from arq.connections import ArqRedis  # noqa: PLC0415 - slow, and few commands wake
     from redis.asyncio import BlockingConnectionPool  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
 
+    from app.directory.answered import answered  # noqa: PLC0415
     from app.wake import JOB, QUEUE  # noqa: PLC0415
 
     password = settings.redis.secret()
     pool = BlockingConnectionPool.from_url(
         settings.redis.url,
         max_connections=1,
-        socket_connect_timeout=1.0,
-        socket_timeout=3.0,
+        socket_connect_timeout=CONNECT_S,
         **({} if password is None else {"password": password}),
     )
     redis = ArqRedis(pool, default_queue_name=QUEUE)
-    with suppress(RedisError, OSError):
+    with suppress(DirectoryUnavailable):
         try:
             for lane in lanes:
-                await redis.enqueue_job(JOB, lane.tenant, lane.target)
+                await answered(redis.enqueue_job(JOB, lane.tenant, lane.target))
         finally:
             await redis.aclose(close_connection_pool=True)
