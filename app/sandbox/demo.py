@@ -36,6 +36,7 @@ async def _main(teller: Teller) -> None:
         "ClickHouse SCIM: a day of two identity providers",
         "Everything below is read back from the running system.",
     )
+    teller.say("First a sandbox starts: Redis, ClickHouse, a receiver and a worker.")
     with tempfile.TemporaryDirectory(prefix="clickhouse-scim-demo-") as folder:
         async with start(Path(folder), "--tenants", ",".join(TENANTS)) as sandbox:
             (url,) = sandbox.line.clickhouse.values()

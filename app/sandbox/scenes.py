@@ -279,7 +279,7 @@ class Day(Stage):
         held = await self.holdings(OKTA)
         self.compare(OKTA, held, but=[imogen])
         self.tell.check(imogen not in held, f"{imogen} is left as it is: no marker, no role")
-        self.tell.say("$ clickhouse-scim deadletter list --json")
+        self.tell.say("clickhouse-scim deadletter list names it, and why:")
         letters = await self.sandbox.command_json("deadletter", "list")
         for letter in letters:
             self.tell.quote(_letter(letter))
@@ -347,7 +347,7 @@ class Day(Stage):
             self.tell.quote(text)
         self.tell.check(
             renamed == [text.replace(squat.name, squat.new_name) for text in squatter],
-            f"{squat.new_name} has but its new name",
+            f"{squat.new_name} is as it was, but for its name",
         )
 
     async def figures(self) -> None:
@@ -407,7 +407,8 @@ def _moves(before: Holdings, after: Holdings) -> list[tuple[object, ...]]:
 
 
 def _letter(letter: Mapping[str, Any]) -> str:
+    attempts = "1 attempt" if letter["attempts"] == 1 else f"{letter['attempts']} attempts"
     return (
         f"{letter['id']}  {letter['tenant']} on {letter['target']}, {letter['resource_type']}"
-        f" {letter['name']}, {letter['attempts']} attempts: {letter['error']}"
+        f" {letter['name']}, {attempts}: {letter['error']}"
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -19,8 +22,8 @@ from app.sandbox.player import Progress
 _WIDTH = 110
 
 NEXT = (
-    ("clickhouse-scim sandbox", "the same, for your own requests: prints base URL and token"),
-    ("clickhouse-scim --help", "every command"),
+    ("{program} sandbox", "the same, for your own requests: prints base URL and token"),
+    ("{program} --help", "every command"),
     ("make test", "the whole suite, on this machine"),
 )
 
@@ -73,10 +76,15 @@ class Teller:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for number, column in enumerate(columns):
             numeric = bool(rows) and all(isinstance(row[number], int) for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+            table.add_column(
+                column,
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=number == 0,  # what the row is about stays in one piece
+            )
         for row in rows:
             table.add_row(*(Text(str(value)) for value in row))
-        self._console.print(Padding(table, (0, 0, 0, 4)))
+        self._console.print(Padding(table, (0, 0, 0, 4), expand=False))
 
     def end(self, seconds: float) -> int:
         """Print the sum and what to do next; return the exit code."""
@@ -89,15 +97,18 @@ class Teller:
             return 1
         self._print(Text(f"{self.held} checks held, in {seconds:.1f} s.", style="bold green"), 0)
         self._console.print()
-        for command, what in NEXT:
-            self._print(Text.assemble((f"{command:<34}", "bold"), what), 2)
+        commands = [(command.format(program=_program()), what) for command, what in NEXT]
+        width = max(len(command) for command, _ in commands) + 2
+        for command, what in commands:
+            self._print(Text.assemble((command.ljust(width), "bold"), what), 2)
         return 0
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[Progress], None]]:
-        """Show how far a story is while it is played; leaves nothing behind."""
+        """Show how far a story is while it is played, on a terminal; leaves nothing behind."""
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn())
-        with Bar(*columns, console=self._console, transient=True) as bar:
+        quiet = not self._console.is_terminal
+        with Bar(*columns, console=self._console, transient=True, disable=quiet) as bar:
             task = bar.add_task("", total=None)
 
             def show(progress: Progress) -> None:
@@ -111,4 +122,13 @@ class Teller:
             yield show
 
     def _print(self, text: Text, indent: int) -> None:
-        self._console.print(Padding(text, (0, 0, 0, indent)))
+        self._console.print(Padding(text, (0, 0, 0, indent), expand=False))
+
+
+def _program() -> str:
+    """Return how this program is called from here: by its name, or out of its .venv."""
+    name = "clickhouse-scim"
+    beside = Path(sys.executable).with_name(name)
+    if shutil.which(name) is not None or not beside.exists():
+        return name
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
