@@ -84,7 +84,7 @@ class Teller:
             )
         for row in rows:
             table.add_row(*(Text(str(value)) for value in row))
-        self._console.print(Padding(table, (0, 0, 0, 4), expand=False))
+        self._console.print(Padding(table, (0, 0, 0, 4)))
 
     def end(self, seconds: float) -> int:
         """Print the sum and what to do next; return the exit code."""
@@ -122,7 +122,11 @@ class Teller:
             yield show
 
     def _print(self, text: Text, indent: int) -> None:
-        self._console.print(Padding(text, (0, 0, 0, indent), expand=False))
+        if self._console.is_terminal:
+            self._console.print(Padding(text, (0, 0, 0, indent)))
+            return
+        for line in text.split("\n"):  # in a file they are searched, and not broken
+            self._console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
 def _program() -> str:
