@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +18,7 @@ from yarl import URL
 from app.config.load import load
 from app.config.settings import Settings
 from app.directory import tokens
-from app.http.main import build_receiver, make_app
+from app.http.main import build_receiver, make_runner
 from app.http.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ async def running(file: Path, redis_url: str, extra: str = "") -> AsyncIterator[
         await tokens.create(receiver.link, name, now_ms=receiver.clock.now_ms())
         for name in (tenant, other)
     ]
-    runner = web.AppRunner(make_app(receiver), access_log=None, handle_signals=False)
+    runner = make_runner(receiver)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -183,6 +183,15 @@ async def running(file: Path, redis_url: str, extra: str = "") -> AsyncIterator[
         )
         yield Service(receiver=receiver, scim=first, other=second, config=file)
     await runner.cleanup()
+
+
+Running = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+@pytest.fixture(name="running")
+def running_fixture() -> Running:
+    """A receiver where the service of the other fixtures is not the right one."""
+    return running
 
 
 @pytest.fixture
