@@ -1,30 +1,33 @@
 """Logs: one line an event on stderr, `noun.participle` and key=value; JSON unless a person reads.
 
 No line holds an attribute's value, a token, a password or a hash: callers log names of keys,
-counts and ids that this software made.
+counts and ids that this software made. Of an exception the line has the type and where it was
+raised, not its message: that may repeat what a client sent (aiohttp's repeats the bad header).
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from traceback import format_tb
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure_logs(*, level: int = logging.INFO) -> None:
     """Set logging up for this process; called once, by `main`."""
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_messages,
     ]
-    renderer: structlog.typing.Processor
-    if sys.stderr.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
-    else:
-        renderer = structlog.processors.JSONRenderer()
-        shared.append(structlog.processors.format_exc_info)
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer()
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -41,3 +44,18 @@ def configure_logs(*, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def hide_messages(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Put an exception's type and stack in the place of the exception."""
+    given = line.pop("exc_info", None)
+    if not given:
+        return line
+    if isinstance(given, tuple):
+        error = given[1]
+    else:
+        error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+    if error is not None:
+        line["error"] = type(error).__name__
+        line["stack"] = "".join(format_tb(error.__traceback__))
+    return line

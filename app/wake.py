@@ -58,10 +58,8 @@ class Waker:
             await answered(self._redis.enqueue_job(JOB, tenant, target))
         except DirectoryUnavailable as error:
             log.warning("lane.not_woken", tenant=tenant, target=target, error=str(error))
-        except Exception as error:  # noqa: BLE001 - this wake-up ends here; the next may do better
-            log.error(  # noqa: TRY400
-                "lane.not_woken", tenant=tenant, target=target, error=type(error).__name__
-            )
+        except Exception:  # this wake-up ends here; the next one may do better
+            log.exception("lane.not_woken", tenant=tenant, target=target)
 
     async def close(self) -> None:
         with suppress(RedisError, OSError):

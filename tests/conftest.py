@@ -87,12 +87,12 @@ class RedisServer:
     """A Redis that acknowledges what is on disk (AOF, `appendfsync always`, no eviction).
 
     `start` after `stop` is a restart after a crash: same port, same data, another `pid`.
-    `settings` go to the server over the ones above, as in its configuration file.
+    `settings` go to the server over the ones above, at each start: `--name`, value.
     """
 
     port: int
     data_dir: Path
-    settings: tuple[str, ...] = ()
+    settings: list[str] = field(default_factory=list)
     _process: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -136,9 +136,9 @@ class RedisServer:
 
 
 def start_redis(data_dir: Path, *settings: str) -> RedisServer:
-    """Return a running server on a free port; the caller stops it. `settings`: `--name`, value."""
+    """Return a running server on a free port; the caller stops it."""
     port = choose_ports(["redis"], {}, random.Random())["redis"]
-    server = RedisServer(port, data_dir, settings)
+    server = RedisServer(port, data_dir, [*settings])
     server.start()
     return server
 

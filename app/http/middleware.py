@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Awaitable, Callable
-from traceback import format_tb
 
 import structlog
 from aiohttp import web
@@ -81,14 +80,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return answer
     except web.HTTPException:
         return error_answer(NotFound("no such endpoint or resource"))
-    except Exception as error:  # noqa: BLE001 - the request ends here
-        # Where, and of what kind, but not the message: it may repeat what the client sent.
-        log.error(  # noqa: TRY400
-            "request.failed",
-            request_id=request[REQUEST_ID],
-            error=type(error).__name__,
-            stack="".join(format_tb(error.__traceback__)),
-        )
+    except Exception:
+        log.exception("request.failed", request_id=request[REQUEST_ID])
         return error_answer(ServerError("internal error; the log has it under the request id"))
 
 
