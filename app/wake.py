@@ -63,4 +63,4 @@ class Waker:
 
     async def close(self) -> None:
         with suppress(RedisError, OSError):
-            await self._redis.aclose()
+            await self._redis.connection_pool.disconnect()  # aclose leaves a given pool open
