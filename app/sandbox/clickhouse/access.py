@@ -49,6 +49,7 @@ class Access:
         self._lock = threading.Lock()
         self._methods: dict[str, tuple[Method, ...]] = {}
         self._compacted = 0
+        self._behind = False  # the last change could not be written down: the next one keeps all
         self._admin = engine.connect()
         # What a client ran with a larger limit of its own must run again, too.
         self._admin.run(f"SET max_query_size = {1 << 30}")
@@ -106,10 +107,8 @@ class Access:
         if not late and (statement.entities == 1 or error.code in _NOTHING_DONE):
             return
         self._follow(statement, self._done(statement))
-        if late or _DONE_IN_ORDER.get(statement.verb) == error.code:
-            self._keep(statement.journal, failed=True)
-        else:
-            self._compact()
+        again = late or _DONE_IN_ORDER.get(statement.verb) == error.code
+        self._keep(statement.journal if again else None, failed=True)
 
     def _done(self, statement: AccessStatement) -> tuple[str, ...]:
         """Return the users of a statement that stopped half-way to whom it was done."""
@@ -140,10 +139,12 @@ class Access:
                 self._methods[statement.new_name] = moved
 
     def _keep(self, sql: str | None, *, failed: bool = False) -> None:
-        if sql is None or self._journal.records > self._compacted + _COMPACT_AFTER:
+        behind, self._behind = self._behind, True
+        if behind or sql is None or self._journal.records > self._compacted + _COMPACT_AFTER:
             self._compact()
         else:
             self._journal.append(json.dumps({"sql": sql} | ({"failed": True} if failed else {})))
+        self._behind = False
 
     def _compact(self) -> None:
         """Write the state in the place of the history that led to it."""
