@@ -16,8 +16,9 @@ import msgspec
 
 from app.errors import ClickHouseScimError
 
-# The command by the interpreter that runs this, so that no PATH can lead to another installation.
-PROGRAM = (sys.executable, "-m", "app.cli.main")
+# The command by the interpreter that runs this, so that no PATH can lead to another installation;
+# -P: nor can an `app` in the working directory.
+PROGRAM = (sys.executable, "-P", "-m", "app.cli.main")
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 10.0

@@ -206,8 +206,12 @@ class _Sandbox:
         )
 
     def _child_environ(self) -> dict[str, str]:
-        """The overrides are in the written file already, and must not hide its Redis."""
-        return servers.without_existing_server(without_overrides(self._environ))
+        """The overrides are in the written file already, and must not hide its Redis.
+
+        An `app` in the working directory, somebody else's, is not imported (PYTHONSAFEPATH).
+        """
+        environ = servers.without_existing_server(without_overrides(self._environ))
+        return {**environ, "PYTHONSAFEPATH": "1"}
 
     def _keep(self, tasks: asyncio.TaskGroup, program: Program) -> Child:
         child = Child(program, say=_say, changed=self._write_pids)

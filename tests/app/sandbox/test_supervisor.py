@@ -23,7 +23,7 @@ from app.config.privileges import PRIVILEGES
 from app.sandbox import servers
 from app.sandbox.session import log_in
 
-PROGRAM = [sys.executable, "-m", "app.cli.main", "sandbox"]
+PROGRAM = [sys.executable, "-P", "-m", "app.cli.main", "sandbox"]
 FILE = """
 [targets.near]
 [tenants.acme]
@@ -149,6 +149,25 @@ async def test_the_line_tells_where_everything_answers(tmp_path: Path) -> None:
         assert not any(map(is_alive, flat(pids)))
         assert running.process.stdout is not None
         assert await running.process.stdout.read() == b""
+
+
+async def test_it_runs_in_a_folder_that_has_an_app_and_a_config_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("app", "workers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('another program')")
+    (tmp_path / "config.xml").write_text("<clickhouse><path>/nowhere</path></clickhouse>")
+    monkeypatch.chdir(tmp_path)
+    async with sandbox(tmp_path / 'it\'s a "folder" é') as running:
+        assert await running.status() == 200
+        assert await running.create("ana@acme.example") == 201
+
+        async def is_there() -> bool:
+            async with log_in(running.line["clickhouse"]["main"]) as session:
+                return bool(await session.rows("SELECT 1 FROM system.users WHERE name LIKE 'ana%'"))
+
+        await until(is_there, 10)
 
 
 async def test_secrets_are_the_owners_alone(tmp_path: Path) -> None:
