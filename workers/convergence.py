@@ -70,6 +70,15 @@ class Convergence:
         `retry`: the roles to be shaped although they have a dead letter; None for all. Raises
         TargetError if the target as a whole can't be used, LeaseLost, DirectoryUnavailable.
         """
+        fresh = retry != frozenset()
+        outcome = await self._attempt(ids, retry, fresh=fresh)
+        if outcome.faults and not fresh:  # perhaps only since the roles are not what they were
+            outcome = await self._attempt(ids, retry, fresh=True)
+        return outcome
+
+    async def _attempt(
+        self, ids: Sequence[str], retry: frozenset[str] | None, *, fresh: bool
+    ) -> Outcome:
         people = await gather(self.subjects, self.setup.rules, ids)
         role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
@@ -77,22 +86,24 @@ class Convergence:
         outcome = Outcome(letters=letters, tried={*people.persons, *ids})
         if not people.persons and retry == frozenset():
             return outcome
-        actual = await self._observe(people)
+        actual = await self._observe(people, fresh=fresh)
         outcome.wiped = self.setup.marker not in actual.roles
         for _ in range(_ROUNDS):
             sent = await self._shape_roles(actual, recorded, retry, outcome)
             if sent:
-                actual = await self._observe(people)
+                actual = await self._observe(people, fresh=True)
             if not sent or not self._has_lost_a_race(actual, outcome):
                 break
         self._settle_roles(actual, recorded, outcome)
-        await self._place_users(people, actual, outcome)
+        await self._place_users(people, actual, outcome, fresh=fresh)
         return outcome
 
-    async def _observe(self, people: People) -> Actual:
+    async def _observe(self, people: People, *, fresh: bool) -> Actual:
         self.lease.check()
         roles = self.vocabulary | self.setup.definitions.keys()
-        return await self.target.observe(people.names(), roles, log_comment=self.log_comment)
+        return await self.target.observe(
+            people.names(), roles, fresh=fresh, log_comment=self.log_comment
+        )
 
     async def _shape_roles(
         self,
@@ -169,7 +180,9 @@ class Convergence:
             if role not in actual.roles and not recorded.get(role):
                 outcome.roles[role] = None
 
-    async def _place_users(self, people: People, actual: Actual, outcome: Outcome) -> None:
+    async def _place_users(
+        self, people: People, actual: Actual, outcome: Outcome, *, fresh: bool
+    ) -> None:
         policy = self.setup.policy(self.vocabulary)
         failed: dict[str, Failure] = {}
         intended = dict(people.intents)
@@ -184,7 +197,7 @@ class Convergence:
             failures = await self._apply(steps)
             failed |= {failure.name: failure for failure in failures}
             outcome.steps += len(steps)
-            actual = await self._observe(people)
+            actual = await self._observe(people, fresh=fresh)
             people = people.told(_without_failed(made, steps, failed))
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed)

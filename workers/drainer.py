@@ -38,6 +38,7 @@ class Drainer:
         self._again: dict[tuple[str, str], bool] = {}
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
         self._setups: dict[tuple[str, str], Setup | None] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
         self._pools: dict[str, Pool] = {}
 
     def lanes(self) -> Iterator[tuple[str, str]]:
@@ -80,12 +81,19 @@ class Drainer:
         lane = Lane(
             setup=setup,
             link=self.link,
-            target=Target(self._pool(target), setup.marker),
+            target=self._target(setup),
             settings=self.settings.worker,
             clock=self.clock,
             rng=self.rng,
         )
         return await lane.drain()
+
+    def _target(self, setup: Setup) -> Target:
+        lane = setup.tenant, setup.target
+        if lane not in self._targets:
+            pool = self._pool(setup.target)
+            self._targets[lane] = Target(pool, setup.marker, self.clock)
+        return self._targets[lane]
 
     def _pool(self, target: str) -> Pool:
         if target not in self._pools:
@@ -111,6 +119,7 @@ class Drainer:
         self.settings = settings
         self.generation += 1
         self._setups.clear()
+        self._targets.clear()
         for name, pool in list(self._pools.items()):
             if name not in settings.targets or self._endpoint(name) != pool.endpoint:
                 await self._pools.pop(name).close()

@@ -36,7 +36,8 @@ async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
     """
     pause_s = _FIRST_S
     while True:
-        worker = _worker(drainer, url, password)
+        redis = _connect(url, password)
+        worker = _worker(drainer, redis)
         try:
             await worker.async_run()
         except (RedisError, OSError) as error:
@@ -44,20 +45,34 @@ async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
             started = worker.jobs_complete > 0
             pause_s = _FIRST_S if started else min(2 * pause_s, _LONGEST_S)
         finally:
-            with contextlib.suppress(RedisError, OSError, asyncio.CancelledError):
-                await worker.close()
+            # Worker.close does this too, but raises what its tasks raised, and leaves the rest.
+            for task in worker.tasks.values():
+                task.cancel()
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            with contextlib.suppress(RedisError, OSError):
+                await redis.delete(worker.health_check_key)
+            await redis.aclose(close_connection_pool=True)
         await asyncio.sleep(pause_s)
 
 
-def _worker(drainer: Drainer, url: str, password: str | None) -> Worker:
+def _connect(url: str, password: str | None) -> ArqRedis:
     options = {} if password is None else {"password": password}
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=10, socket_connect_timeout=1.0, socket_timeout=3.0, **options
+        url,
+        max_connections=10,
+        socket_connect_timeout=1.0,
+        socket_timeout=None,  # one would now and then swallow our cancellation: see `answered`
+        socket_keepalive=True,
+        **options,
     )
+    return ArqRedis(pool, default_queue_name=QUEUE)
+
+
+def _worker(drainer: Drainer, redis: ArqRedis) -> Worker:
     return Worker(
         functions=[func(drain, name=JOB)],
         queue_name=QUEUE,
-        redis_pool=ArqRedis(pool, default_queue_name=QUEUE),
+        redis_pool=redis,
         ctx={"drainer": drainer},
         poll_delay=POLL_S,
         max_jobs=100,

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.clock import Clock
 from app.config.privileges import parse_privilege
 from workers.access.model import RoleDefinition
 from workers.access.statements import provisioner_grants, quote_identifier
@@ -88,5 +89,5 @@ async def endpoint(clickhouse: Server, sql: Run, tag: str, definition: RoleDefin
 async def target(endpoint: Endpoint, tag: str) -> AsyncIterator[Target]:
     """Return the target as its workers see it; the marker role is not there yet."""
     pool = Pool(endpoint)
-    yield Target(pool, f"{tag}managed")
+    yield Target(pool, f"{tag}managed", Clock())
     await pool.close()

@@ -29,7 +29,13 @@ from app.directory.lanes import LaneStatus, LaneStore, Letter
 from app.directory.link import Link, connect
 from app.errors import StatementRefused, TargetUnavailable
 from app.scim.members import MemberChange
-from workers.access.statements import Statement, quote_literal
+from workers.access.desired import role_definitions
+from workers.access.statements import (
+    Statement,
+    provisioner_grants,
+    quote_identifier,
+    quote_literal,
+)
 from workers.clickhouse.pool import Endpoint, Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
@@ -49,7 +55,7 @@ class FaultyTarget(Target):
     """
 
     def __init__(self, pool: Pool, marker: str, before: Callable[[int, Statement], Any]) -> None:
-        super().__init__(pool, marker)
+        super().__init__(pool, marker, Clock())
         self.before, self.sent = before, list[Statement]()
 
     async def execute(self, statement: Statement, *, log_comment: str) -> None:
@@ -62,18 +68,23 @@ class FaultyTarget(Target):
 
 @dataclass(slots=True)
 class World:
-    """A tenant whose groups Analysts and Writers give roles; `held` is what ClickHouse says."""
+    """A tenant whose groups Analysts and Writers give roles; `held` is what ClickHouse says.
+
+    Lanes work with an account that has the rights of `provisioner_grants` and no others.
+    """
 
     tenant: str
     link: Link
+    admin: Pool
     pool: Pool
-    host: str
     settings: Settings
     raw: dict[str, Any]
     directory: Directory = field(init=False)
     store: LaneStore = field(init=False)
+    target: Target = field(init=False)
 
     def __post_init__(self) -> None:
+        self.target = Target(self.pool, f"{self.tenant}_managed", Clock())
         self.directory = Directory(self.link, self.tenant, ["main"])
         self.store = LaneStore(self.link, self.tenant, "main")
 
@@ -95,11 +106,7 @@ class World:
     def lane(self, before: Callable[[int, Statement], Any] | None = None) -> Lane:
         setup = Setup.of(self.settings, self.tenant, "main")
         assert setup is not None
-        target = (
-            Target(self.pool, setup.marker)
-            if before is None
-            else FaultyTarget(self.pool, setup.marker, before)
-        )
+        target = self.target if before is None else FaultyTarget(self.pool, setup.marker, before)
         return Lane(
             setup=setup,
             link=self.link,
@@ -196,7 +203,7 @@ class World:
 
     async def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement as the target's administrator."""
-        async with self.pool.session() as session:
+        async with self.admin.session() as session:
             return [tuple(row) for row in await session.query(statement)]
 
     async def held(self) -> dict[str, set[str] | None]:
@@ -251,11 +258,12 @@ class World:
 @pytest.fixture
 async def world(redis_server: RedisServer, clickhouse: ClickHouseServer) -> AsyncIterator[World]:
     tenant = f"t{uuid.uuid4().hex[:8]}"
-    link = connect(redis_server.url)
-    pool = Pool(Endpoint(hosts=((clickhouse.host, clickhouse.port),), user="default"))
+    account = f"{tenant}-provisioner"
     raw: dict[str, Any] = {
         "redis": {"url": redis_server.url},
-        "targets": {"main": {"hosts": [f"{clickhouse.host}:{clickhouse.port}"], "user": "prov"}},
+        "targets": {
+            "main": {"hosts": [f"{clickhouse.host}:{clickhouse.port}"], "user": account},
+        },
         "tenants": {
             tenant: {
                 "targets": ["main"],
@@ -277,6 +285,18 @@ async def world(redis_server: RedisServer, clickhouse: ClickHouseServer) -> Asyn
         "worker": {"batch_users": 50},
     }
     settings = check(Applied(raw, {}, ()), {}, Path())
-    yield World(tenant, link, pool, clickhouse.host, settings, raw)
+    link = connect(redis_server.url)
+    hosts = ((clickhouse.host, clickhouse.port),)
+    admin, pool = (
+        Pool(Endpoint(hosts=hosts, user="default")),
+        Pool(Endpoint(hosts=hosts, user=account)),
+    )
+    world = World(tenant, link, admin, pool, settings, raw)
+    await world.sql(f"CREATE USER {quote_identifier(account)} IDENTIFIED WITH no_password")
+    roles = role_definitions(settings.tenants[tenant].roles)
+    for grant in provisioner_grants(account, roles.values()):
+        await world.sql(grant)
+    yield world
     await pool.close()
+    await admin.close()
     await link.close()

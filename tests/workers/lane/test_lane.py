@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.clock import Clock
 from workers.access.statements import Statement, quote_identifier
 
 if TYPE_CHECKING:
@@ -418,14 +419,14 @@ class TestDeadLetters:
         await world.drain()
         ana = await world.user("ana")
         lane = world.lane()
-        lane.target = Idle(world.pool, world.marker)
+        lane.target = Idle(world.pool, world.marker, Clock())
         await lane.drain()
         assert ana in await world.letters()
 
     async def test_a_protected_name_is_refused(self, world: World) -> None:
         world.configure(user_name="{userName}")
         user = await world.user("default")
-        mine = await world.user("prov")
+        mine = await world.user(f"{world.tenant}-provisioner")
         before = await world.sql("SHOW CREATE USER default")
         await world.drain()
         letters = await world.letters()
@@ -606,7 +607,7 @@ class TestConfiguration:
             "marker_role": f"{other}_managed"
         }
         world.configure()
-        second = type(world)(other, world.link, world.pool, world.host, world.settings, world.raw)
+        second = type(world)(other, world.link, world.admin, world.pool, world.settings, world.raw)
         await world.user("ana")
         await second.user("ana")
         await asyncio.gather(world.lane().drain(), second.lane().drain())
@@ -654,7 +655,7 @@ class TestTraces:
                 await super().execute(statement, log_comment=log_comment)
 
         lane = world.lane()
-        lane.target = Listening(world.pool, world.marker)
+        lane.target = Listening(world.pool, world.marker, Clock())
         await lane.drain()
         assert comments
         for comment in comments:

@@ -4,14 +4,18 @@ from workers.access.statements.observing import observe_query, parse_observation
 from workers.access.statements.quoting import quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
 from workers.access.statements.rights import provisioner_grants
+from workers.access.statements.showing import parse_shown, show_grants_query, show_users_query
 
 __all__ = [
     "Statement",
     "observe_query",
     "parse_observation",
+    "parse_shown",
     "provisioner_grants",
     "quote_identifier",
     "quote_literal",
     "render",
     "render_privilege",
+    "show_grants_query",
+    "show_users_query",
 ]

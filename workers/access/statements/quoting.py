@@ -9,6 +9,9 @@ _ESCAPES["\t"] = "\\t"
 _IDENTIFIER = str.maketrans(_ESCAPES | {"`": "\\`"})
 _LITERAL = str.maketrans(_ESCAPES | {"'": "\\'"})
 
+# With a time, not only a date, and no zone: long past in every zone that a server may have.
+PAST = "'2000-01-01 00:00:00'"
+
 
 def quote_identifier(name: str) -> str:
     """Return `name` in backticks: always, so that `bob@example.com` is one name, without HOST."""

@@ -9,6 +9,7 @@ from typing import assert_never
 from app.config.privileges import Privilege
 from workers.access.model import Login
 from workers.access.statements.quoting import (
+    PAST,
     identifiers,
     literals,
     quote_identifier,
@@ -42,8 +43,6 @@ from workers.access.steps import (
 MAX_NAMES = 500
 MAX_NAMES_BYTES, MAX_ROLES_BYTES = 120_000, 60_000  # together far below 200,000
 
-# With a time, not only a date, and no zone: long past in every zone that a server may have.
-_PAST = "'2000-01-01 00:00:00'"
 _METHODS = frozenset(
     {"ldap", "kerberos", "ssl_certificate", "http", "no_authentication", "no_password"}
 )
@@ -126,7 +125,7 @@ def _of_users(
         case KillQueries():
             return f"KILL QUERY WHERE user IN ({literals(step.names)}) ASYNC"
         case Lock():
-            return f"ALTER USER {users} VALID UNTIL {_PAST} HOST NONE"
+            return f"ALTER USER {users} VALID UNTIL {PAST} HOST NONE"
         case Drop():
             return f"DROP USER IF EXISTS {users}"
         case Create(_, login):

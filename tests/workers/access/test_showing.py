@@ -1,0 +1,61 @@
+"""What SHOW prints, as values; the engine itself prints in tests/workers/clickhouse."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.access.model import Door, Login, UserState
+from workers.access.statements import parse_shown
+
+
+def test_lines_become_users() -> None:
+    created = [
+        "CREATE USER `a b` IDENTIFIED WITH no_password",
+        "CREATE USER `o\\'h\\`x\\n` IDENTIFIED WITH ldap SERVER 'co\\'rp' DEFAULT ROLE m, `r 1`",
+        (
+            "CREATE USER bo IDENTIFIED WITH kerberos VALID UNTIL '2000-01-01 00:00:00' HOST NONE"
+            " DEFAULT ROLE NONE"
+        ),
+    ]
+    granted = [
+        "GRANT `r 1`, m TO `a b`",
+        "GRANT boss TO `a b` WITH ADMIN OPTION",
+        "GRANT m TO bo",
+    ]
+    assert parse_shown(created, granted, "m") == {
+        "a b": UserState(
+            managed=True, roles=frozenset({"r 1", "boss"}), login=Login("no_password")
+        ),
+        "o'h`x\n": UserState(
+            managed=False, login=Login("ldap", (("server", "co'rp"),)), default_all=False
+        ),
+        "bo": UserState(managed=True, login=Login("kerberos"), door=Door.LOCKED, default_all=False),
+    }
+
+
+@pytest.mark.parametrize(
+    "created",
+    [
+        "CREATE USER a IDENTIFIED WITH sha256_password",
+        "CREATE USER a IDENTIFIED WITH ldap SERVER 's', kerberos",
+        "CREATE USER a IDENTIFIED WITH no_password HOST LOCAL",
+        "CREATE USER a IDENTIFIED WITH no_password HOST NONE",
+        "CREATE USER a IDENTIFIED WITH no_password VALID UNTIL '2000-01-01 00:00:00'",
+        "CREATE USER a IDENTIFIED WITH no_password VALID UNTIL '1999-12-31 23:00:00' HOST NONE",
+        "CREATE USER a IDENTIFIED WITH no_password DEFAULT ROLE ALL EXCEPT r",
+        "CREATE USER a IDENTIFIED WITH no_password SETTINGS max_threads = 1",
+        "CREATE USER a IDENTIFIED WITH no_password GRANTEES NONE",
+        "CREATE USER a, b IDENTIFIED WITH no_password",
+        "ATTACH USER a IDENTIFIED WITH no_password",
+        "",
+    ],
+)
+def test_a_user_that_is_not_like_ours_is_not_told(created: str) -> None:
+    assert parse_shown([created], [], "m") is None
+
+
+@pytest.mark.parametrize(
+    "granted", ["GRANT SELECT ON db.* TO a", "GRANT NONE", "REVOKE r FROM a", "GRANT r TO a, b"]
+)
+def test_a_grant_that_is_not_of_roles_is_not_told(granted: str) -> None:
+    assert parse_shown(["CREATE USER a IDENTIFIED WITH no_password"], [granted], "m") is None

@@ -1,0 +1,197 @@
+"""A worker finds by itself what it was not told: lost wake-ups, drift, failed revocations."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.clock import Clock
+from app.wake import Waker
+from workers import sweep as sweeping
+from workers.access.statements import quote_identifier
+from workers.drainer import Drainer
+from workers.jobs import take_jobs
+from workers.sweep import sweep, tend
+
+if TYPE_CHECKING:
+    from tests.conftest import RedisServer
+    from tests.workers.lane.conftest import World
+
+E = "employee"
+
+
+@asynccontextmanager
+async def a_worker(world: World, clock: Clock | None = None) -> AsyncIterator[Drainer]:
+    """Yield what a worker process runs on, without its loops."""
+    async with asyncio.TaskGroup() as tasks:
+        drainer = Drainer(
+            world.link,
+            world.settings,
+            clock=clock or Clock(),
+            rng=random.Random(1),
+            tasks=tasks,
+        )
+        try:
+            yield drainer
+        finally:
+            await drainer.close()
+
+
+@asynccontextmanager
+async def running(*loops: asyncio.Task[None]) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+class LaterClock(Clock):
+    """A clock that is ahead of the others."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead_ms = round(ahead_s * 1000)
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._ahead_ms
+
+
+async def applied(world: World, seq: int) -> None:
+    async def is_applied() -> bool:
+        status = await world.status()
+        return status.applied_seq >= seq and status.state == "idle"
+
+    await world.until(is_applied)
+
+
+async def test_a_change_that_nobody_was_woken_for_is_applied(world: World) -> None:
+    await world.user("ana")
+    async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer))):
+        await applied(world, 1)
+    assert await world.held() == {"ana": {E}}
+
+
+async def test_a_job_wakes_the_lane(world: World, own_redis: RedisServer) -> None:
+    """Redis of its own: jobs of all tests of a process share one queue."""
+    waker = Waker(own_redis.url)
+    await world.user("ana")
+    async with a_worker(world) as drainer:
+        jobs = asyncio.create_task(take_jobs(drainer, own_redis.url, None))
+        sending = asyncio.create_task(waker.run())
+        async with running(jobs, sending):
+            waker.wake(world.tenant, ["main"])
+            await applied(world, 1)
+    await waker.close()
+
+
+async def test_jobs_are_taken_again_after_redis_was_gone(
+    world: World, own_redis: RedisServer
+) -> None:
+    waker = Waker(own_redis.url)
+    async with a_worker(world) as drainer:
+        jobs = asyncio.create_task(take_jobs(drainer, own_redis.url, None))
+        sending = asyncio.create_task(waker.run())
+        async with running(jobs, sending):
+            own_redis.stop()
+            own_redis.start()
+            await world.user("ana")
+
+            async def woken() -> bool:
+                waker.wake(world.tenant, ["main"])
+                await asyncio.sleep(0.1)
+                return (await world.status()).applied_seq == 1
+
+            await world.until(woken)
+    await waker.close()
+
+
+async def test_a_wake_up_during_a_drain_is_not_lost(world: World) -> None:
+    async with a_worker(world) as drainer:
+        drainer.wake(world.tenant, "main")
+        for number in range(20):
+            await world.user(f"u{number}")
+            drainer.wake(world.tenant, "main")
+            await asyncio.sleep(0)
+        await applied(world, 20)
+    assert len(await world.held()) == 20
+
+
+async def test_a_lane_that_the_configuration_does_not_have_is_ignored(world: World) -> None:
+    async with a_worker(world) as drainer:
+        drainer.wake("nobody", "main")
+        drainer.wake(world.tenant, "nowhere")
+
+
+async def test_another_configuration_is_applied_without_an_event(world: World) -> None:
+    await world.user("ana")
+    await world.drain()
+    world.configure(default_roles=[world.role("analyst")])
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+
+        async def changed() -> bool:
+            return await world.held() == {"ana": {"analyst"}}
+
+        await world.until(changed)
+
+
+async def test_a_replaced_configuration_is_applied_by_the_same_worker(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "TEND_S", 0.05)
+    await world.user("ana")
+    await world.drain()
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+        world.configure(default_roles=[world.role("writer")])
+        await drainer.replace(world.settings)
+
+        async def changed() -> bool:
+            return await world.held() == {"ana": {"writer"}}
+
+        await world.until(changed)
+
+
+async def test_what_others_changed_is_found_when_it_is_time(world: World) -> None:
+    await world.user("ana")
+    await world.drain()
+    await world.sql(f"DROP USER {quote_identifier(world.name('ana'))}")
+    async with (
+        a_worker(world, LaterClock(500)) as drainer,
+        running(asyncio.create_task(tend(drainer))),
+    ):
+
+        async def mended() -> bool:
+            return await world.held() == {"ana": {E}}
+
+        await world.until(mended)
+
+
+async def test_drift_is_not_looked_for_before_its_time(world: World) -> None:
+    await world.drain()
+    before = await world.of_lane("lane")
+    async with (
+        a_worker(world, LaterClock(200)) as drainer,
+        running(asyncio.create_task(tend(drainer))),
+    ):
+        await asyncio.sleep(0)
+    assert (await world.of_lane("lane"))["resynced"] == before["resynced"]
+
+
+async def test_a_failed_revocation_is_tried_again_unasked(world: World) -> None:
+    ana = await world.user("ana")
+    await world.drain()
+    await world.set_user(ana, active=False)
+    await world.lane(world.refusing("REVOKE ALL EXCEPT")).drain()
+    assert (await world.letters())[ana].revocation
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+
+        async def taken() -> bool:
+            return not await world.letters()
+
+        await world.until(taken)
+    assert await world.held() == {"ana": None}
