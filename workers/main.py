@@ -97,8 +97,11 @@ def run_worker(
 ) -> int:
     """Run one worker process. Returns its exit code; VolatileRedis propagates."""
     configure_logs()
+    refused: Exception | None = None
     try:
         asyncio.run(serve(settings, allow_volatile_redis=allow_volatile_redis, reload=reload))
     except* VolatileRedis as group:
-        raise group.exceptions[0] from None
+        refused = group.exceptions[0]  # raised in here it would be part of a group again
+    if refused is not None:
+        raise refused
     return 0

@@ -251,8 +251,9 @@ class LaneStore:
         await self._link.call(pipe.execute())
 
     async def resume(self) -> None:
+        """End a pause, whoever made it: an operator's, or the one after a failure."""
         pipe = self._link.redis.pipeline(transaction=True)
-        pipe.hdel(self._key("lane"), "paused")
+        pipe.hdel(self._key("lane"), "paused", "next", "attempts")
         pipe.hset(self._key("lane"), "state", "idle")
         await self._link.call(pipe.execute())
 

@@ -100,14 +100,12 @@ class Policy:
     `vocabulary`: the roles that the tenant's role map can give, now or before: only these are taken
     from somebody who stays active; a role from elsewhere is its giver's business.
     `protected_names`: never created, changed or dropped; `default` and `scim_*` never are.
-    `claimed`: names that the directory gives to resources that are not part of this plan.
     """
 
     marker: str = "scim_managed"
     vocabulary: frozenset[str] = frozenset()
     drop_deleted: bool = True
     protected_names: frozenset[str] = frozenset()
-    claimed: frozenset[str] = frozenset()
 
     def protects(self, name: str) -> bool:
         return name == "default" or name.startswith("scim_") or name in self.protected_names

@@ -73,7 +73,7 @@ class Decided:
                 self._refuse(want, want.name, None, "is the name of a role of this tenant")
             elif state is not None and not state.managed:
                 self._refuse(want, want.name, ALREADY_EXISTS, "exists and is not managed")
-            elif want.name in policy.claimed or want.name in holders:
+            elif want.name in holders:
                 self._refuse(want, want.name, ALREADY_EXISTS, "belongs to another resource")
             else:
                 holders[want.name] = want
@@ -106,9 +106,7 @@ class Decided:
             elif holder is not None:
                 if holder.previous != previous:
                     self.doomed.add(previous)
-            elif previous not in taken and (
-                previous != want.name or previous not in policy.claimed
-            ):
+            elif previous not in taken:
                 taken.add(previous)
                 sources[want.resource_id] = previous
         return sources
@@ -122,7 +120,7 @@ class Decided:
             self.doomed.add(name)
             state = None
         if state is not None:
-            if source is not None and source not in policy.claimed:
+            if source is not None:
                 self.doomed.add(source)
             source = name
         self.cases.append(

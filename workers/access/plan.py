@@ -42,7 +42,8 @@ class Plan:
 def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     """Return what turns `actual` into what `wanted` says; a second plan after it is empty.
 
-    `actual` must have been asked for every `name`, `previous` and role of `wanted` and of
+    `wanted` must have everybody who wants or was last seen under a `name` or `previous` of it, and
+    `actual` must have been asked for all these and for the roles of `wanted` and of
     `policy.vocabulary`. Users that don't hold the marker role are never touched, nor are protected
     names. After every prefix of the steps nobody holds a role that is held neither before nor
     after, and nobody who is to be locked gets a way in; a plan made after a crash goes on from

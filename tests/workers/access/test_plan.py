@@ -210,12 +210,6 @@ CASES: dict[str, Case] = {
         POLICY,
         [*gone("ana"), Drop(("ana",))],
     ),
-    "renamed, both exist, the old name is another's": (
-        [want("eva", R, previous="ana")],
-        {"ana": has(R), "eva": has(R)},
-        Policy(vocabulary=POLICY.vocabulary, claimed=frozenset({"ana"})),
-        [],
-    ),
     "renamed to what a leaver left locked": (
         [want("eva", R, previous="ana")],
         {"ana": has(R), "eva": has(door=Door.LOCKED)},
@@ -382,13 +376,6 @@ def test_a_plan_refuses(
 def test_of_two_with_one_name_the_one_that_has_it_keeps_it() -> None:
     wanted = [want("ana", R, id="1"), want("ana", R, id="2", previous="ana")]
     planned = plan(wanted, Actual({"ana": has(R)}, ROLES), POLICY)
-    error = "user 'ana' belongs to another resource"
-    assert (planned.steps, planned.refusals) == ((), (Refusal("1", "ana", 493, error),))
-
-
-def test_a_name_that_the_directory_gives_to_another_is_refused() -> None:
-    policy = Policy(vocabulary=POLICY.vocabulary, claimed=frozenset({"ana"}))
-    planned = plan([want("ana", R)], Actual({"ana": has(W)}, ROLES), policy)
     error = "user 'ana' belongs to another resource"
     assert (planned.steps, planned.refusals) == ((), (Refusal("1", "ana", 493, error),))
 

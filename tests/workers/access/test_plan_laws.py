@@ -67,7 +67,6 @@ policies = st.builds(
     Policy,
     vocabulary=st.just(frozenset({*GIVEN, MISSING})),
     drop_deleted=st.booleans(),
-    claimed=st.frozensets(st.sampled_from(NAMES), max_size=1),
 )
 
 
