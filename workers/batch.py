@@ -99,10 +99,8 @@ class Work:
         """Return the users whose access the event may change; ids of others do no harm."""
         if event.type == "user":
             return (event.id,)
-        if event.all_members:
-            present = await self._subjects.members(event.id)
-            return (*event.added, *event.removed, *present)
-        return (*event.added, *event.removed)
+        itself = (event.id,) if event.all_members else ()
+        return await self._subjects.below((*event.added, *event.removed, *itself))
 
     @staticmethod
     def _add_todo(batch: Batch) -> None:

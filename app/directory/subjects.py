@@ -1,13 +1,14 @@
 """What a lane reads of the directory: users as they are now, each seen at one moment.
 
 A user's document and groups are read in one transaction: read apart, a commit in between could make
-a mixture that never was, such as somebody active with the groups that she got while inactive.
+a mixture that never was, such as somebody active with the groups that she got while inactive. How
+groups lie in groups is read after it: a change of that touches everybody below by its own event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.directory.keys import Keys
@@ -22,9 +23,9 @@ _AT_ONCE = 500  # users in one transaction: about 2 ms of Redis
 class Subject:
     """A user as the directory and the lane have it.
 
-    `document` None: it is deleted, or was never a user. `groups`: ids. `links`: the group id behind
-    each key of the role map, at the same moment. `applied`: its ClickHouse name on the target as
-    last acknowledged, None if it has none.
+    `document` None: it is deleted, or was never a user. `groups`: ids of the groups that it is in,
+    also through other groups. `links`: the group id behind each key of the role map. `applied`: its
+    ClickHouse name on the target as last acknowledged, None if it has none.
     """
 
     id: str
@@ -47,7 +48,10 @@ class Subjects:
         subjects: list[Subject] = []
         for start in range(0, len(ids), _AT_ONCE):
             subjects += await self._read_some(ids[start : start + _AT_ONCE])
-        return subjects
+        above = await self._above({group for subject in subjects for group in subject.groups})
+        if not any(above.values()):
+            return subjects
+        return [replace(s, groups=_closed(s.groups, above)) for s in subjects]
 
     async def _read_some(self, ids: Sequence[str]) -> list[Subject]:
         keys = self._keys
@@ -69,6 +73,20 @@ class Subjects:
             )
             for i, name, raw, its_groups in zip(ids, names, documents, groups, strict=True)
         ]
+
+    async def _above(self, groups: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return the groups that each of these is in, and so on upwards."""
+        above: dict[str, frozenset[str]] = {}
+        waiting = sorted(groups)
+        while waiting:
+            pipe = self._link.redis.pipeline(transaction=False)
+            for group in waiting:
+                pipe.smembers(self._keys.member_of(group))
+            found = await self._link.call(pipe.execute())
+            for group, parents in zip(waiting, found, strict=True):
+                above[group] = frozenset(parent.decode() for parent in parents)
+            waiting = sorted(set().union(*(above[group] for group in waiting)) - above.keys())
+        return above
 
     async def intents(self) -> dict[str, str]:
         """Return the names that an unfinished batch was about to make, with their user ids."""
@@ -93,9 +111,29 @@ class Subjects:
         found = await self._link.call(self._link.redis.hmget(key, folded))  # type: ignore[arg-type]
         return {name: i.decode() for name, i in zip(user_names, found, strict=True) if i}
 
-    async def members(self, group_id: str) -> list[str]:
-        found = await self._link.call(self._link.redis.zrange(self._keys.members(group_id), 0, -1))
-        return [i.decode() for i in found]
+    async def below(self, ids: Sequence[str]) -> list[str]:
+        """Return these ids and, where one is a group, its members, and so on downwards."""
+        found = dict.fromkeys(ids)
+        waiting = await self._groups_among(list(ids))
+        while waiting:
+            pipe = self._link.redis.pipeline(transaction=False)
+            for group in waiting:
+                pipe.zrange(self._keys.members(group), 0, -1)
+            members = await self._link.call(pipe.execute())
+            fresh = {
+                i.decode(): None for group in members for i in group if i.decode() not in found
+            }
+            found |= fresh
+            waiting = await self._groups_among(list(fresh))
+        return list(found)
+
+    async def _groups_among(self, ids: Sequence[str]) -> list[str]:
+        if not ids:
+            return []
+        scores = await self._link.call(
+            self._link.redis.zmscore(self._keys.order("group"), list(ids))
+        )
+        return [i for i, score in zip(ids, scores, strict=True) if score is not None]
 
     async def created_after(self, seq: int, count: int) -> list[tuple[str, int]]:
         """Return users in the order of their creation, with its seq."""
@@ -112,3 +150,13 @@ class Subjects:
             return []
         found = await self._link.call(self._link.redis.zmscore(self._keys.order("user"), list(ids)))
         return [i for i, score in zip(ids, found, strict=True) if score is None]
+
+
+def _closed(groups: frozenset[str], above: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Return `groups` and everything above them; groups in a circle are no trouble."""
+    closed, waiting = set(groups), list(groups)
+    while waiting:
+        fresh = above[waiting.pop()] - closed
+        closed |= fresh
+        waiting += fresh
+    return frozenset(closed)

@@ -122,6 +122,37 @@ class TestAccessFollowsTheDirectory:
         await world.drain()
         assert await world.held() == {"ana": {E, A}}
 
+    async def test_a_group_in_a_group_gives_its_members_the_roles_of_both(
+        self, world: World
+    ) -> None:
+        ana, bo = await world.user("ana"), await world.user("bo")
+        inner = await world.group("Inner", ana)
+        middle = await world.group("Middle", inner, bo)
+        outer = await world.group("Analysts", middle)
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}, "bo": {E, A}}
+        await world.members(middle, remove=(inner,))
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "bo": {E, A}}
+        await world.members(middle, add=(inner,))
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}, "bo": {E, A}}
+        await world.delete_group(middle)
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "bo": {E}}
+        await world.members(outer, replace=(inner,))
+        await world.rename_group(inner, "Writers")
+        await world.drain()
+        assert await world.held() == {"ana": {E, A, W}, "bo": {E}}
+
+    async def test_groups_in_a_circle_are_no_trouble(self, world: World) -> None:
+        ana = await world.user("ana")
+        one = await world.group("Analysts", ana)
+        two = await world.group("Writers", one)
+        await world.members(one, add=(two,))
+        await world.drain()
+        assert await world.held() == {"ana": {E, A, W}}
+
 
 class TestNames:
     async def test_a_name_that_passes_to_somebody_else_gets_a_new_user(self, world: World) -> None:
