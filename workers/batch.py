@@ -10,6 +10,7 @@ from app.directory.keys import Keys
 from app.directory.lanes import RESYNC_DONE, RESYNC_START, ROLE, LaneStore, ResyncStep
 from app.directory.link import Link
 from app.directory.subjects import Subjects
+from workers.clickhouse.target import Target
 
 _PAGE = 100  # events read at once: one may name many thousand members
 
@@ -27,7 +28,8 @@ class Batch:
     """`users`: in the order in which they were touched; None where no event asked.
 
     `roles`: names of roles to try again though they have a dead letter; None: all of them.
-    `resync`: the part of a resync that belongs to this batch.
+    `resync`: the part of a resync that belongs to this batch. `strays`: names on the target that no
+    resource is behind.
     """
 
     cursor: int
@@ -36,6 +38,7 @@ class Batch:
     roles: frozenset[str] | None = frozenset()
     resync: ResyncStep | None = None
     requests: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -58,13 +61,14 @@ class Work:
         link: Link,
         store: LaneStore,
         subjects: Subjects,
+        target: Target,
         *,
         role_keys: Sequence[str],
         max_events: int,
         max_users: int,
     ) -> None:
         """`role_keys`: those of the tenant's role map, which a resync links to groups."""
-        self._link, self._store, self._subjects = link, store, subjects
+        self._link, self._store, self._subjects, self._target = link, store, subjects, target
         self._keys = Keys(store.tenant)
         self._role_keys = role_keys
         self._max_events, self._max_users = max_events, max_users
@@ -111,22 +115,37 @@ class Work:
                 batch.users.setdefault(resource_id, None)
 
     async def _add_resync(self, batch: Batch, position: str) -> None:
-        """Go on through the directory (`u<seq>`), then through the names on the target that have
-        no user (`n<cursor>`).
+        """Go on through the directory (`u<seq>`), then through the names that were applied for
+        users of the past (`n<cursor>`), then through the target's managed users (`m<name>`).
         """
         reached = position
         if position.startswith(RESYNC_START):
             await self._store.link_groups(self._role_keys)
             batch.roles, reached = None, "u0"
-        stage, at = reached[0], int(reached[1:])
+        stage, at = reached[0], reached[1:]
+        users: list[str] = []
         if stage == "u":
-            created = await self._subjects.created_after(at, self._max_users)
+            created = await self._subjects.created_after(int(at), self._max_users)
             users = [user for user, _ in created]
             reached = f"u{created[-1][1]}" if len(created) == self._max_users else "n0"
-        else:
-            at, named = await self._store.scan_names(at, self._max_users)
+        elif stage == "n":
+            next_at, named = await self._store.scan_names(int(at), self._max_users)
             users = await self._subjects.not_users(named)
-            reached = f"n{at}" if at else RESYNC_DONE
+            reached = f"n{next_at}" if next_at else "m"
+        else:
+            reached = await self._add_strays(batch, at)
         for user in users:
             batch.users.setdefault(user, None)
         batch.resync = ResyncStep(position, reached)
+
+    async def _add_strays(self, batch: Batch, after: str) -> str:
+        """Return the position that is reached.
+
+        A tenant without a single event is left alone: its directory is still to be filled again.
+        """
+        if batch.cursor == 0:
+            return RESYNC_DONE
+        names = await self._target.managed(after, self._max_users)
+        holders = await self._subjects.holders(names)
+        batch.strays = [name for name in names if name not in holders]
+        return f"m{names[-1]}" if len(names) == self._max_users else RESYNC_DONE

@@ -64,22 +64,30 @@ class Convergence:
     vocabulary: frozenset[str]
     log_comment: str
 
-    async def run(self, ids: Sequence[str], retry: frozenset[str] | None) -> Outcome:
+    async def run(
+        self, ids: Sequence[str], retry: frozenset[str] | None, strays: Sequence[str] = ()
+    ) -> Outcome:
         """Observe, plan, apply, and look again, until nothing is left to do or nothing more helps.
 
-        `retry`: the roles to be shaped although they have a dead letter; None for all. Raises
-        TargetError if the target as a whole can't be used, LeaseLost, DirectoryUnavailable.
+        `retry`: the roles to be shaped although they have a dead letter; None for all. `strays`:
+        names of managed users that no resource is behind. Raises TargetError if the target as a
+        whole can't be used, LeaseLost, DirectoryUnavailable.
         """
         fresh = retry != frozenset()
-        outcome = await self._attempt(ids, retry, fresh=fresh)
+        outcome = await self._attempt(ids, retry, strays, fresh=fresh)
         if outcome.faults and not fresh:  # perhaps only since the roles are not what they were
-            outcome = await self._attempt(ids, retry, fresh=True)
+            outcome = await self._attempt(ids, retry, strays, fresh=True)
         return outcome
 
     async def _attempt(
-        self, ids: Sequence[str], retry: frozenset[str] | None, *, fresh: bool
+        self,
+        ids: Sequence[str],
+        retry: frozenset[str] | None,
+        strays: Sequence[str],
+        *,
+        fresh: bool,
     ) -> Outcome:
-        people = await gather(self.subjects, self.setup.rules, ids)
+        people = await gather(self.subjects, self.setup.rules, ids, strays)
         role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
         letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())

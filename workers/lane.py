@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -31,16 +32,20 @@ from workers.setup import Setup
 SLICE_S = 2.0  # after so long a lane gives way to others that wait
 _SHORTEST_S, _FIRST_S, _LONGEST_S = 0.05, 0.25, 10.0
 _RELEASE_S = 1.0
+_ON_ITS_WAY_S = 5.0  # beyond its own deadline, for a statement whose sender is gone
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far the holder of a lane is. `attempts`: failures in a row."""
+    """How far the holder of a lane is. `attempts`: failures in a row. `in_hand`: the users about
+    whom statements may have been sent that are not acknowledged.
+    """
 
     cursor: int
     attempts: int
+    in_hand: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -86,16 +91,20 @@ class Lane:
         try:
             async with lease.kept():
                 return await self._work(held, lease, progress)
-        except (LeaseLost, DirectoryUnavailable) as error:
+        except LeaseLost as error:
             self._tell("lane.left", error)
-        except TargetError as error:
+            await self._suspect(lease, progress)
+        except (TargetError, DirectoryUnavailable) as error:
+            await self._suspect(lease, progress)
             await self._back_off(held.epoch, progress, error)
         except asyncio.CancelledError:
+            await self._suspect(lease, progress)
             await self._release(held.epoch)
             raise
         except Exception as error:
             # A bug of ours: the lane stays visible as backing off, the others go on.
             log.exception("lane.failed", tenant=self.setup.tenant, target=self.setup.target)
+            await self._suspect(lease, progress)
             await self._back_off(held.epoch, progress, error)
         return False
 
@@ -108,6 +117,7 @@ class Lane:
             self.link,
             self.store,
             self.subjects,
+            self.target,
             role_keys=[mapping.key for mapping in role_map.mappings],
             max_events=self.settings.batch_events,
             max_users=self.settings.batch_users,
@@ -115,6 +125,10 @@ class Lane:
         started = self.clock.monotonic()
         while True:
             batch = await work.next(progress.cursor)
+            progress.in_hand = list(batch.users)
+            if held.is_orphan and not lease.is_used:
+                # This batch begins where the lost one began, so it has all the same users.
+                await self._look_again(progress.in_hand)
             if not batch.is_empty:
                 await self._bring(batch, lease, progress, vocabulary)
             match await self.store.settle(lease.epoch):
@@ -145,19 +159,26 @@ class Lane:
         )
         users, size = list(batch.users), 2 * self.settings.batch_users
         parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
-        steps, letters, retry = 0, 0, batch.roles
+        steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
+        if strays:
+            log.warning(
+                "users.strayed",
+                tenant=self.setup.tenant,
+                target=self.setup.target,
+                users=len(strays),
+            )
         for number, part in enumerate(parts, start=1):
-            outcome = await convergence.run(part, retry)
+            outcome = await convergence.run(part, retry, strays)
             done = self._acknowledgement(batch, outcome)
             if number < len(parts):
                 done = replace(done, cursor=0, done={}, resync=None)
             lease.require(await self.store.acknowledge(lease.epoch, done))
-            retry = frozenset()
+            retry, strays = frozenset(), []
             steps, letters = steps + outcome.steps, letters + len(outcome.faults)
             if outcome.wiped and progress.cursor:
                 log.warning("target.wiped", tenant=self.setup.tenant, target=self.setup.target)
                 await self.store.ask(resync=True)
-        progress.cursor, progress.attempts = batch.cursor, 0
+        progress.cursor, progress.attempts, progress.in_hand = batch.cursor, 0, ()
         log.info(
             "lane.drained",
             tenant=self.setup.tenant,
@@ -223,6 +244,18 @@ class Lane:
         text = f"{type(error).__name__}: {error}"[:1000]
         with contextlib.suppress(DirectoryUnavailable):
             await self.store.report(epoch, text, round(pause_s * 1000), attempts)
+
+    async def _suspect(self, lease: Lease, progress: Progress) -> None:
+        """Have the users in hand looked at again, if anything was sent about them."""
+        if lease.is_used and progress.in_hand:
+            with contextlib.suppress(DirectoryUnavailable, TimeoutError):
+                async with asyncio.timeout(_RELEASE_S):
+                    await self._look_again(progress.in_hand)
+
+    async def _look_again(self, users: Sequence[str]) -> None:
+        if users:
+            longest_s = self.settings.statement_seconds + _ON_ITS_WAY_S
+            await self.store.suspect(users, round(longest_s * 1000))
 
     async def _release(self, epoch: int) -> None:
         """Give the lane back while this process ends; if that fails, the lease just runs out."""

@@ -17,7 +17,9 @@ class Lease:
 
     Time is the holder's monotonic Clock, counted from before each request was sent, so our view
     ends before Redis's does. A pause between `check` and the statement can still overlap two
-    holders: promise 4 covers that, since every plan is made from what is observed.
+    holders, and a statement may outlive its sender on the way. So whoever follows on a holder that
+    never gave the lane back, and whoever finds that it has lost it, has the users in hand looked at
+    again after the longest time that a statement may take.
     """
 
     def __init__(
@@ -26,11 +28,13 @@ class Lease:
         self.epoch = epoch
         self._store, self._lease_s, self._clock = store, lease_s, clock
         self._expires_at = sent_at + lease_s
+        self.is_used = False
 
     def check(self) -> None:
         """Raise LeaseLost if it has run out. Called before each statement (promise 7)."""
         if self._clock.monotonic() >= self._expires_at:
             raise LeaseLost(str(self._store), self.epoch)
+        self.is_used = True
 
     def require(self, ours: bool) -> None:
         """Raise LeaseLost if Redis has just said that the lane is not ours."""

@@ -10,7 +10,8 @@ from app.errors import InvalidValue
 from workers.access.desired import Rules
 from workers.access.model import Actual, Refusal, Wanted
 
-_OLD = "\n"  # between a resource's id and an old name of its; neither can hold it
+_OLD = "\n"  # between a resource's id and an old name of its; no id can hold it
+_STRAY = "stray:"  # what the id of a user begins with that no resource is behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,12 @@ class People:
         return named.union(*(person.candidates for person in self.persons.values()))
 
 
-async def gather(subjects: Subjects, rules: Rules, ids: Iterable[str]) -> People:
+async def gather(
+    subjects: Subjects, rules: Rules, ids: Iterable[str], strays: Iterable[str] = ()
+) -> People:
     """Return these users, and everybody whose name on the target one of them wants or leaves.
+
+    `strays`: names of managed users that no resource is behind; they are to be locked.
 
     Users are told by their names there. So whoever has, had or gets such a name is part of the same
     plan, in which nobody can come into the user of somebody else.
@@ -100,6 +105,11 @@ async def gather(subjects: Subjects, rules: Rules, ids: Iterable[str]) -> People
             fresh.append(person)
             refusals += [refusal] if refusal else []
         waiting = [i for i in await _sharing(subjects, rules, fresh) if i not in persons]
+    wanted = {person.want.name for person in persons.values()}
+    for name in strays:
+        if name not in wanted and name not in intents:
+            stray = Wanted(resource_id=_STRAY + name, name=name, active=False)
+            persons[stray.resource_id] = Person(want=stray, applied=name, candidates=(name,))
     known = {i: person for i, person in persons.items() if person.want.name or person.candidates}
     # A name that is acknowledged for one and only intended for another is still the first one's:
     # nobody knows whether its user was replaced before the crash.

@@ -39,7 +39,8 @@ async def tend(drainer: Drainer) -> None:
     """Ask lanes for what no event brings, until cancelled.
 
     A resync where the configuration is another than the one that was applied, or where it is time
-    to look for changes made by others; another try where a revocation has failed.
+    to look for changes made by others; another try where a revocation has failed; another look
+    where a statement was on its way when its sender was gone.
     """
     checked, revoked_at = 0, 0.0
     while True:
@@ -47,7 +48,8 @@ async def tend(drainer: Drainer) -> None:
         again = now - revoked_at >= REVOKE_AGAIN_S
         try:
             for lanes in _parts(list(drainer.lanes())):
-                for lane, care in (await read_care(drainer.link, lanes)).items():
+                cares = await read_care(drainer.link, lanes, drainer.clock.now_ms())
+                for lane, care in cares.items():
                     await _tend(drainer, *lane, care, new=checked < generation, again=again)
         except DirectoryUnavailable as error:
             log.warning("redis.awaited", error=str(error))
@@ -68,6 +70,9 @@ async def _tend(
     elif not care.is_resyncing and _is_due(drainer, tenant, target, care):
         await store.ask(resync=True)
         drainer.wake(tenant, target)
+    elif care.suspects:
+        if await store.recall(_AT_ONCE):
+            drainer.wake(tenant, target)
     elif again and care.revocations:
         await store.ask(care.revocations)
         drainer.wake(tenant, target)

@@ -9,7 +9,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     user:ID, group:ID       string: a header line (see `record.py`) and the SCIM document
     users, groups           zset: id by the seq of its creation, the order of lists
     users:userName, groups:displayName           hash: folded name -> id, unique
-    users:externalId, groups:externalId          hash: exact value -> ids, space-separated
+    users:externalId, groups:externalId          zset: `value NUL id`, ordered by bytes
     members:GROUP           zset: member id by the seq that added it
     memberof:MEMBER         set: group ids
     links                   hash: role-map key -> group id (a renamed group stays linked)
@@ -18,6 +18,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     lease:TARGET            string with expiry: the epoch that holds the lane
     epoch:TARGET            counter of epochs
     todo:TARGET             zset: user ids to look at again, by the number of the asking
+    suspects:TARGET         zset: user ids to look at again later, by when (ms)
     names:TARGET            hash: user id -> ClickHouse name as last applied
     holders:TARGET          hash: the same the other way round
     intents:TARGET          hash: ClickHouse name that is about to appear -> user id
@@ -91,6 +92,7 @@ LanePart = Literal[
     "lease",
     "epoch",
     "todo",
+    "suspects",
     "names",
     "holders",
     "intents",

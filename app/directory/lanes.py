@@ -47,13 +47,15 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 class Held:
     """A lane that is ours from now on. `config`: the digest that its users were last brought to.
 
-    `attempts`: how often in a row the target did not answer.
+    `attempts`: how often in a row the target did not answer. `is_orphan`: its last holder never
+    gave it back, so a statement of that one may still be on its way.
     """
 
     epoch: int
     cursor: int
     config: str
     attempts: int
+    is_orphan: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,14 @@ class LaneStore:
         reply = await self._run("acquire", lease_ms)
         if not reply:
             return None
-        epoch, cursor, config, attempts = (part.decode() for part in reply)
-        return Held(epoch=int(epoch), cursor=int(cursor), config=config, attempts=int(attempts))
+        epoch, cursor, config, attempts, is_orphan = (part.decode() for part in reply)
+        return Held(
+            epoch=int(epoch),
+            cursor=int(cursor),
+            config=config,
+            attempts=int(attempts),
+            is_orphan=is_orphan == "1",
+        )
 
     async def renew(self, epoch: int, lease_ms: int) -> bool:
         return bool(await self._run("renew", epoch, lease_ms))
@@ -192,6 +200,15 @@ class LaneStore:
         return bool(
             await self._run("ask", encode(list(resource_ids)), "1" if resync else "0", digest)
         )
+
+    async def suspect(self, resource_ids: Iterable[str], delay_ms: int) -> None:
+        """Have these looked at again later, when no statement about them can be on its way."""
+        await self._run("suspect", encode(list(resource_ids)), delay_ms)
+
+    async def recall(self, count: int) -> int:
+        """Put at most `count` suspects whose time has come on the to-do list; return how many."""
+        recalled: int = await self._run("recall", count)
+        return recalled
 
     async def link_groups(self, keys: Sequence[str]) -> None:
         """Link the role map's keys to groups that were there before the map named them."""
@@ -305,17 +322,19 @@ class LaneCare:
     """What tells whether a lane needs more than its events.
 
     `resynced_ms`: when somebody last asked for a resync, 0 for never. `revocations`: ids of the
-    resources whose dead letter says that access is left which should be gone.
+    resources whose dead letter says that access is left which should be gone. `suspects`: how many
+    are to be looked at again by now.
     """
 
     config: str
     is_resyncing: bool
     resynced_ms: int
     revocations: tuple[str, ...]
+    suspects: int
 
 
 async def read_care(
-    link: Link, lanes: Sequence[tuple[str, str]]
+    link: Link, lanes: Sequence[tuple[str, str]], now_ms: int
 ) -> dict[tuple[str, str], LaneCare]:
     """Return this of each (tenant, target)."""
     pipe = link.redis.pipeline(transaction=False)
@@ -323,10 +342,11 @@ async def read_care(
         keys = Keys(tenant)
         pipe.hmget(keys.lane("lane", target), ["config", "resync", "resynced"])
         pipe.hvals(keys.lane("letters", target))
+        pipe.zcount(keys.lane("suspects", target), "-inf", now_ms)
     found = await link.call(pipe.execute()) if lanes else []
     cares = {}
-    for lane, (config, resync, resynced), letters in zip(
-        lanes, found[::2], found[1::2], strict=True
+    for lane, (config, resync, resynced), letters, suspects in zip(
+        lanes, found[::3], found[1::3], found[2::3], strict=True
     ):
         left = (letter for letter in map(_decode_letter, letters) if letter.revocation)
         cares[lane] = LaneCare(
@@ -334,5 +354,6 @@ async def read_care(
             is_resyncing=resync is not None,
             resynced_ms=int(resynced or 0),
             revocations=tuple(letter.resource_id for letter in left),
+            suspects=suspects,
         )
     return cares

@@ -11,6 +11,7 @@ from app.errors import StatementRefused
 from workers.access.model import Actual, UserState
 from workers.access.statements import (
     Statement,
+    managed_query,
     observe_query,
     parse_observation,
     parse_shown,
@@ -107,6 +108,12 @@ class Target:
             for kind, name, detail in await session.query(sql, log_comment=log_comment):
                 rows.append((kind, name, detail))
         return parse_observation(rows, self.marker)
+
+    async def managed(self, after: str, count: int) -> list[str]:
+        """Return the names of at most `count` managed users, in order, that come after `after`."""
+        async with self._pool.session() as session:
+            rows = await session.query(managed_query(self.marker, after, count))
+        return [name for (name,) in rows]
 
     async def execute(self, statement: Statement, *, log_comment: str) -> None:
         """Carry one statement out. Raises StatementRefused, of which a part may have been done, or

@@ -23,6 +23,11 @@ local function is_mine(epoch)
   return redis.call('GET', lease) == epoch
 end
 
+local function give_back()
+  redis.call('DEL', lease)
+  redis.call('HDEL', lane, 'holder')
+end
+
 local function set_state(state)
   if redis.call('HGET', lane, 'state') ~= state then
     redis.call('HSET', lane, 'state', state, 'since', now_ms())

@@ -2,16 +2,19 @@
 -- is written; this is for groups that were there before the role map named them.
 -- ARGV   2 keys of the role map (JSON array): `name:` + folded displayName, or `ext:` + externalId
 -- Reply  how many were linked
--- A link that exists stays: it survives renames. Of several groups with one externalId the first is
--- meant.
+-- A link that exists stays: it survives renames. Of several groups with one externalId one is meant.
+
+local function by_external_id(value)
+  local least, most = '[' .. value .. '\0', '(' .. value .. '\1'
+  local entry = redis.call('ZRANGEBYLEX', prefix .. 'groups:externalId', least, most, 'LIMIT', 0, 1)[1]
+  return entry and string.sub(entry, #value + 2)
+end
 
 local linked = 0
 for _, key in ipairs(cjson.decode(ARGV[2])) do
-  local index = string.sub(key, 1, 4) == 'ext:' and 'groups:externalId' or 'groups:displayName'
-  local value = string.gsub(key, '^%a+:', '', 1)
-  local found = redis.call('HGET', prefix .. index, value)
-  if found then
-    linked = linked + redis.call('HSETNX', prefix .. 'links', key, string.match(found, '%S+'))
-  end
+  local group
+  if string.sub(key, 1, 4) == 'ext:' then group = by_external_id(string.sub(key, 5))
+  else group = redis.call('HGET', prefix .. 'groups:displayName', string.sub(key, 6)) end
+  if group then linked = linked + redis.call('HSETNX', prefix .. 'links', key, group) end
 end
 return linked

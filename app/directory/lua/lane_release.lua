@@ -3,6 +3,6 @@
 -- Reply  1, or 0 if it was gone already
 
 if not is_mine(ARGV[2]) then return 0 end
-redis.call('DEL', lease)
+give_back()
 set_state(redis.call('HGET', lane, 'paused') == '1' and 'paused' or 'idle')
 return 1

@@ -5,6 +5,6 @@
 if not is_mine(ARGV[2]) then return 0 end
 local next_at = string.format('%.0f', tonumber(now_ms()) + tonumber(ARGV[4]))
 redis.call('HSET', lane, 'error', ARGV[3], 'next', next_at, 'attempts', ARGV[5])
-redis.call('DEL', lease)
+give_back()
 set_state('backing-off')
 return 1

@@ -9,6 +9,6 @@ if cursor() < seq() or redis.call('EXISTS', prefix .. 'todo:' .. target) == 1
   return 'more'
 end
 redis.call('HDEL', prefix .. 'dirty', target)
-redis.call('DEL', lease)
+give_back()
 set_state('idle')
 return 'idle'

@@ -174,18 +174,26 @@ class World:
     async def delete_group(self, group: str) -> None:
         await self.directory.delete("group", group, ORIGIN)
 
-    def _role_keys(self, display_name: str) -> tuple[str, ...]:
-        return RoleMap.of(self.settings.tenants[self.tenant]).keys_for(display_name, None)
+    def _role_keys(self, display_name: str, external_id: str | None = None) -> tuple[str, ...]:
+        role_map = RoleMap.of(self.settings.tenants[self.tenant])
+        return role_map.keys_for(display_name, external_id)
 
-    async def group(self, display_name: str, *members: str) -> str:
+    async def group(self, display_name: str, *members: str, external_id: str | None = None) -> str:
+        document = {"displayName": display_name}
+        if external_id is not None:
+            document["externalId"] = external_id
         committed = await self.directory.create(
             "group",
-            {"displayName": display_name},
+            document,
             ORIGIN,
             members=members,
-            role_keys=self._role_keys(display_name),
+            role_keys=self._role_keys(display_name, external_id),
         )
         return committed.id
+
+    async def lane_is_free(self) -> bool:
+        key = f"{Keys(self.tenant).prefix}lease:main"
+        return not await self.link.redis.exists(key)
 
     async def members(self, group: str, **change: tuple[str, ...]) -> None:
         stored = await self.directory.get("group", group)

@@ -571,8 +571,87 @@ class TestTargetFaults:
         assert world.marker in status.last_error
         assert status.dead_letters == 0
 
+    async def test_managed_users_that_nobody_is_behind_are_locked(self, world: World) -> None:
+        """Renamed by hand, made by hand with the marker, or left over in a restored target."""
+        await world.user("ana")
+        await world.drain()
+        ghost, marker, analyst = map(
+            quote_identifier, (world.name("ghost"), world.marker, world.role(A))
+        )
+        renamed = quote_identifier(world.name("mallory"))
+        await world.sql(f"ALTER USER {quote_identifier(world.name('ana'))} RENAME TO {renamed}")
+        await world.sql(f"CREATE USER {ghost} IDENTIFIED WITH no_password")
+        await world.sql(f"GRANT {marker}, {analyst} TO {ghost}")
+        await world.store.ask(resync=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "mallory": None, "ghost": None}
+        await world.user("ghost")
+        await world.drain()
+        assert await world.held() == {"ana": {E}, "mallory": None, "ghost": {E}}
+        await world.store.ask(resync=True)
+        assert [batch["steps"] for batch in await world.drain()] == [0, 0, 0]
+
+    async def test_a_directory_that_was_lost_takes_nobodys_access(self, world: World) -> None:
+        """An empty Redis says nothing: it has to be filled again first."""
+        await world.user("ana")
+        await world.drain()
+        keys = [k async for k in world.link.redis.scan_iter(f"scim:{{{world.tenant}}}:*")]
+        await world.link.redis.delete(*keys)
+        await world.store.ask(resync=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+
+    async def test_a_statement_of_a_holder_that_is_gone_is_looked_for(self, world: World) -> None:
+        """A worker was killed while its GRANT was on the way; it arrives after everything else."""
+        world.raw["worker"] = {"statement_seconds": 0.1}
+        world.configure()
+        ana = await world.user("ana")
+        analysts = await world.group("Analysts", ana)
+        await world.drain()
+        await world.members(analysts, remove=(ana,))
+        held = await world.store.acquire(1)
+        assert held is not None
+        await world.until(world.lane_is_free)
+        await world.drain()
+        name, role = quote_identifier(world.name("ana")), quote_identifier(world.role(A))
+        await world.sql(f"GRANT {role} TO {name}")
+        assert await world.held() == {"ana": {E, A}}
+
+        async def looked_again() -> bool:
+            await world.store.recall(100)
+            await world.drain()
+            return await world.held() == {"ana": {E}}
+
+        await world.until(looked_again)
+
+    async def test_after_a_lost_answer_the_users_in_hand_are_looked_at_again(
+        self, world: World
+    ) -> None:
+        ana = await world.user("ana")
+        await world.drain()
+        bo = await world.user("bo")
+        await world.lane(world.unavailable_after(0)).drain()
+        suspects = await world.link.redis.zrange(f"scim:{{{world.tenant}}}:suspects:main", 0, -1)
+        assert [suspect.decode() for suspect in suspects] == [bo]
+        assert ana != bo
+
 
 class TestConfiguration:
+    async def test_a_group_that_was_there_before_its_mapping_is_found(self, world: World) -> None:
+        ana, bo = await world.user("ana"), await world.user("bo")
+        await world.group("By name", ana)
+        await world.group("Whatever", bo, external_id="G-1")
+        await world.drain()
+        world.configure(
+            groups=[
+                {"group": "by NAME", "roles": [world.role(A)]},
+                {"external_id": "G-1", "roles": [world.role(W)]},
+                {"external_id": "g-1", "roles": [world.role(A)]},
+            ]
+        )
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}, "bo": {E, W}}
+
     async def test_a_changed_role_map_reaches_everybody(self, world: World) -> None:
         ana, bo = await world.user("ana"), await world.user("bo")
         await world.group("Analysts", ana)

@@ -1,6 +1,10 @@
 """The only place where SQL about access is made, and where names and literals are quoted."""
 
-from workers.access.statements.observing import observe_query, parse_observation
+from workers.access.statements.observing import (
+    managed_query,
+    observe_query,
+    parse_observation,
+)
 from workers.access.statements.quoting import quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
 from workers.access.statements.rights import provisioner_grants
@@ -8,6 +12,7 @@ from workers.access.statements.showing import parse_shown, show_grants_query, sh
 
 __all__ = [
     "Statement",
+    "managed_query",
     "observe_query",
     "parse_observation",
     "parse_shown",

@@ -48,6 +48,17 @@ def _in(names: Collection[str]) -> str:
     return f"({literals(sorted(names))})" if names else "('')"
 
 
+def managed_query(marker: str, after: str, count: int) -> str:
+    """Return a query for the users that hold the marker, in the order of their names after
+    `after`.
+    """
+    return (
+        "SELECT DISTINCT assumeNotNull(user_name) AS name FROM system.role_grants"  # noqa: S608
+        f" WHERE granted_role_name = {quote_literal(marker)} AND user_name > {quote_literal(after)}"
+        f" ORDER BY name LIMIT {count:d}"
+    )
+
+
 def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     """Return what the rows of `observe_query` say."""
     seen: dict[str, list[tuple[str, str]]] = {}
