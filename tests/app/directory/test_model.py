@@ -368,7 +368,7 @@ def test_any_sequence_of_writes_leaves_what_the_model_has(redis_server: RedisSer
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=40,
+            max_examples=20,
             stateful_step_count=30,
             deadline=None,
             phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes

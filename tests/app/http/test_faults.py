@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from arq.connections import ArqRedis
+from redis.asyncio import ConnectionPool
 
 from app.directory import answered
 from app.directory.events import read
 from app.directory.keys import Keys
+from app.wake import JOB, QUEUE
 
 if TYPE_CHECKING:
     from tests.app.http.conftest import Client, Reply, Running, Service
@@ -261,6 +264,32 @@ async def test_a_post_whose_reply_was_lost_finds_its_own_write(
         # It is told once: the next one is a duplicate.
         assert (await scim("POST", "/Groups", body)).refuses(409, "uniqueness")
         assert await scim.last_seq() == 3
+
+
+async def test_a_repeat_takes_nobody_elses_write_for_its_own(
+    frail: Service, own_redis: RedisServer
+) -> None:
+    scim = frail.scim
+    await scim.user("ana")
+    body = {"displayName": "Team", "members": [{"value": "a"}]}
+    own_redis.stop()
+    assert unavailable(await scim("POST", "/Groups", body))  # and it did not happen
+    await asyncio.to_thread(own_redis.start)
+    await until_serves(scim)
+    await scim.group("Team")
+    assert (await scim("POST", "/Groups", body)).refuses(409, "uniqueness")
+
+
+async def test_a_write_wakes_the_lane_that_it_made_dirty(frail: Service) -> None:
+    scim = frail.scim
+    await scim.user("ana")
+    await scim.user("bo")  # its lane is dirty already
+    redis = ArqRedis(ConnectionPool.from_url(frail.receiver.settings.redis.url))
+    async with asyncio.timeout(10):
+        while not (jobs := await redis.queued_jobs(queue_name=QUEUE)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await redis.connection_pool.disconnect()
+    assert [(job.function, job.args) for job in jobs] == [(JOB, (scim.tenant, "main"))]
 
 
 async def test_a_change_whose_reply_was_lost_may_be_repeated(

@@ -112,6 +112,8 @@ async def test_groups_are_found_by_their_members(people: Client) -> None:
         assert await groups(f"displayName pr and {form.format(ids[0])}") == ["Admins", "Analysts"]
     either = f'members eq "{ids[1]}" or displayName eq "nobody"'
     assert await groups(either) == ["Analysts", "Nobody"]
+    mixed = 'displayName sw "a" and (members.type eq "User" or members eq "nobody")'
+    assert await groups(mixed) == ["Admins", "Analysts"]
     assert await groups("members pr") == ["Admins", "Analysts"]
     assert await groups("not (members pr)") == ["Nobody"]
     assert await groups('members.type eq "User"') == ["Admins", "Analysts"]
