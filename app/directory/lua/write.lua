@@ -86,14 +86,21 @@ end
 store(key, header, document ~= '' and document or old_document)
 if not old then redis.call('ZADD', prefix .. kind .. 's', seq, id) end
 
-for _, member in ipairs(removed) do
-  redis.call('ZREM', members, member)
-  redis.call('SREM', prefix .. 'memberof:' .. member, id)
+-- In batches, since each call costs; a batch stays far below what Lua can pass as arguments.
+local batch = 1000
+for first = 1, #removed, batch do
+  redis.call('ZREM', members, unpack(removed, first, math.min(first + batch - 1, #removed)))
 end
-for _, member in ipairs(added) do
-  redis.call('ZADD', members, seq, member)
-  redis.call('SADD', prefix .. 'memberof:' .. member, id)
+for first = 1, #added, batch do
+  local scored = {}
+  for at = first, math.min(first + batch - 1, #added) do
+    scored[#scored + 1] = seq
+    scored[#scored + 1] = added[at]
+  end
+  redis.call('ZADD', members, unpack(scored))
 end
+for _, member in ipairs(removed) do redis.call('SREM', prefix .. 'memberof:' .. member, id) end
+for _, member in ipairs(added) do redis.call('SADD', prefix .. 'memberof:' .. member, id) end
 
 for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
 
