@@ -92,7 +92,7 @@ class RedisServer:
 
     port: int
     data_dir: Path
-    settings: list[str] = field(default_factory=list)
+    settings: tuple[str, ...] = ()
     _process: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -138,7 +138,7 @@ class RedisServer:
 def start_redis(data_dir: Path, *settings: str) -> RedisServer:
     """Return a running server on a free port; the caller stops it."""
     port = choose_ports(["redis"], {}, random.Random())["redis"]
-    server = RedisServer(port, data_dir, [*settings])
+    server = RedisServer(port, data_dir, settings)
     server.start()
     return server
 

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,8 +195,8 @@ async def test_a_redis_that_comes_late_and_is_volatile_is_refused_as_well(
     own_redis.stop()
     async with receiver(file) as process:
         await process.until_said("redis.awaited")
-        own_redis.settings.extend(("--appendonly", "no"))
-        await asyncio.to_thread(own_redis.start)
+        volatile = replace(own_redis, settings=("--appendonly", "no"))
+        await asyncio.to_thread(volatile.start)
         assert await process.ends() == 1
         assert "appendonly yes" in process.log.read_text().splitlines()[-1]
 
