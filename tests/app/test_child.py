@@ -201,8 +201,10 @@ sys.exit(asyncio.run(run_alike(programs, say=lambda text: print(text, flush=True
 # Tells its id, then each SIGHUP, until SIGTERM.
 WAITS = """
 import os, signal
-signal.signal(signal.SIGHUP, lambda *_: print("reread", flush=True))
-print(os.getpid(), flush=True)
+def say(line):  # in one write: two of these share a pipe
+    os.write(1, f"{line}\\n".encode())
+signal.signal(signal.SIGHUP, lambda *_: say("reread"))
+say(os.getpid())
 while True:
     signal.pause()
 """

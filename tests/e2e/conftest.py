@@ -583,10 +583,7 @@ class Company:
         return wrong
 
     def differences_on_target(self, view: TenantView, seen: Mapping[str, Expected]) -> list[str]:
-        """Return where the target holds something else than what was acknowledged.
-
-        Who is not active may be locked, or may never have come to the target.
-        """
+        """Return where the target holds something else than what was acknowledged."""
         role_map = {entry.group: frozenset(entry.roles) for entry in view.tenant.groups}
         default = frozenset(view.tenant.default_roles)
         wanted: dict[str, Expected] = {}
@@ -594,10 +591,9 @@ class Company:
             teams = [team for team in self._teams if employee.id in team.members]
             roles = default.union(*(role_map.get(team.name, frozenset()) for team in teams))
             name = view.user(employee.name)
-            if employee.active:
-                wanted[name] = Expected("open", roles)
-            elif name in seen:
-                wanted[name] = Expected("locked", frozenset())
+            wanted[name] = (
+                Expected("open", roles) if employee.active else Expected("locked", frozenset())
+            )
         return differences(wanted, seen)
 
 

@@ -18,8 +18,7 @@ ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One user as it should be. `source`: the user that exists and becomes it, None for a new one,
-    which is made for somebody active only.
+    """One user as it should be. `source`: the user that exists and becomes it, None for a new one.
 
     `login` None: leave door, login and default roles as they are.
     """
@@ -115,8 +114,8 @@ class Decided:
         self, want: Wanted, name: str, source: str | None, actual: Actual, policy: Policy
     ) -> None:
         state = None if name in self.doomed else actual.users.get(name)
-        if state and want.active and want.previous != name and state.door is not Door.OPEN:
-            # What somebody who left has kept under this name; our own new users are open.
+        if state and want.previous != name and state.door is not Door.OPEN:
+            # What somebody who left has kept under this name, maybe with a session still open.
             self.doomed.add(name)
             state = None
         if state is not None:

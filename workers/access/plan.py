@@ -50,11 +50,13 @@ def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     there (promise 4). The steps' order depends on the input's content only.
 
     While the caller has not yet recorded the new `previous`, a name that passed from one resource
-    to another is dropped and created once more; everything else is recognised as done.
+    to another, and a new user that is locked, are dropped and created once more; everything else is
+    recognised as done.
 
     A resource whose new name can't be had keeps its previous user and loses what it should lose.
-    Somebody inactive who was never on the target gets no user. A login is replaced where it
-    differs as far as `system.users` shows it.
+    Somebody inactive has a locked user, also if nobody active was ever seen: what is there never
+    depends on how many events came at once. A login is replaced where it differs as far as
+    `system.users` shows it.
     """
     decided = Decided.of(_by_id(wanted), actual, policy)
     refusals = (*decided.refusals, *_unknown_roles(decided, actual))
@@ -102,6 +104,13 @@ def _steps(decided: Decided, actual: Actual, policy: Policy) -> tuple[UserStep, 
         *_all(Drop, decided.doomed),
         *_renames(cases),
         *_by_login(Create, ((s.case.name, s.case.login) for s in stays if s.state is None)),
+        *(
+            Create(step.names, step.login, locked=True)
+            for step in _by_login(
+                Create,
+                ((c.name, c.login) for c in cases if not c.active and c.source is None),
+            )
+        ),
         *_by_login(Unlock, _logins(stays, closed=True)),
         *_by_login(Authenticate, _logins(stays, closed=False)),
         *_by_roles(Grant, {s.case.name: s.missing & actual.roles.keys() for s in stays}),

@@ -72,10 +72,13 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             _must_be_free(users, name)
             users[name] = state
             del users[previous]
-        case Create(names, login):
+        case Create(names, login, locked):
+            door = Door.LOCKED if locked else Door.OPEN
             for name in names:
                 _must_be_free(users, name)
-                users[name] = UserState(managed=True, login=login.observable, default_all=False)
+                users[name] = UserState(
+                    managed=True, login=login.observable, door=door, default_all=False
+                )
         case Authenticate(names, login):
             for name in names:
                 if _user(users, name).door is not Door.OPEN:

@@ -69,10 +69,13 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """New users that hold the marker role and nothing else, from the same entity write."""
+    """New users that hold the marker role and nothing else, from the same entity write; `locked`
+    ones can't log in from that same write on.
+    """
 
     names: tuple[str, ...]
     login: Login
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

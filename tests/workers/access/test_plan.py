@@ -87,7 +87,12 @@ CASES: dict[str, Case] = {
         POLICY,
         [Create(("ana",), LDAP), DefaultAll(("ana",))],
     ),
-    "inactive and never seen": ([want(active=False)], {}, POLICY, []),
+    "inactive and never seen": (
+        [want("ana", R, active=False)],
+        {},
+        POLICY,
+        [Create(("ana",), LDAP, locked=True)],
+    ),
     "a crash right after the creation": (
         [want("ana", R)],
         {"ana": has(default_all=False)},

@@ -58,6 +58,15 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
     ),
     "drop": (Drop(TWO), ["DROP USER IF EXISTS `ana`, `bo@acme.example`"]),
     "rename": (Rename("ana", "eva"), ["ALTER USER `ana` RENAME TO `eva`"]),
+    "create locked": (
+        Create(("ana",), LDAP, locked=True),
+        [
+            (
+                "CREATE USER `ana` IDENTIFIED WITH ldap SERVER 'corp'"
+                " VALID UNTIL '2000-01-01 00:00:00' HOST NONE DEFAULT ROLE `m`"
+            )
+        ],
+    ),
     "create": (
         Create(TWO, LDAP),
         [

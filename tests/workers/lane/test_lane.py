@@ -53,10 +53,34 @@ class TestAccessFollowsTheDirectory:
         await world.drain()
         assert await world.held() == {"ana": {E, A}}
 
-    async def test_somebody_who_starts_inactive_is_not_made(self, world: World) -> None:
-        await world.user("ana", active=False)
+    async def test_somebody_who_starts_inactive_starts_locked(self, world: World) -> None:
+        """So the target does not depend on whether a batch saw her active once."""
+        ana = await world.user("ana", active=False)
+        await world.group("Analysts", ana)
         await world.drain()
-        assert await world.held() == {}
+        assert await world.held() == {"ana": None}
+        await world.nothing_is_left()
+        await world.set_user(ana, active=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}}
+
+    async def test_somebody_inactive_does_not_get_a_leavers_user(self, world: World) -> None:
+        world.configure(on_delete="lock")
+        await world.delete(await self._drained(world, "ana"))
+        await world.drain()
+        entity = await world.entity("ana")
+        newcomer = await world.user("ana", active=False)
+        await world.drain()
+        assert await world.held() == {"ana": None}
+        assert await world.entity("ana") != entity
+        await world.set_user(newcomer, active=True)
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+
+    async def _drained(self, world: World, user_name: str) -> str:
+        user = await world.user(user_name)
+        await world.drain()
+        return user
 
     async def test_a_rename_keeps_the_entity(self, world: World) -> None:
         ana = await world.user("ana")

@@ -128,10 +128,11 @@ def _of_users(
             return f"ALTER USER {users} VALID UNTIL {PAST} HOST NONE"
         case Drop():
             return f"DROP USER IF EXISTS {users}"
-        case Create(_, login):
+        case Create(_, login, locked):
             # DEFAULT ROLE in CREATE USER grants the role, in the write that makes the user.
+            how, lock = _login(login), f" VALID UNTIL {PAST} HOST NONE" if locked else ""
             role = quote_identifier(marker)
-            return f"CREATE USER {users} IDENTIFIED WITH {_login(login)} DEFAULT ROLE {role}"
+            return f"CREATE USER {users} IDENTIFIED WITH {how}{lock} DEFAULT ROLE {role}"
         case Authenticate(_, login):
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
         case Unlock(_, login):
