@@ -31,7 +31,7 @@ async def test_a_kill_amid_changes_loses_nothing_that_was_acknowledged(
             await asyncio.sleep(0)
         await world.kill(part)
 
-    await world.idle()
+    assert (await world.idle()).dead_letters == 0
     assert await people.differences_in_directory() == []
     assert people.differences_on_target(world.view(), await world.access()) == []
     assert await world.leftovers() == {}
