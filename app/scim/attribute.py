@@ -103,6 +103,11 @@ class ResourceType:
         object.__setattr__(self, "_core", _by_name(core))
         object.__setattr__(self, "_schemas", MappingProxyType(schemas))
 
+    @property
+    def naming(self) -> Attribute:
+        """Return the attribute whose value names a resource: unique, and looked up in an index."""
+        return next(a for a in self.schema.attributes if a.indexed and a.uniqueness == "server")
+
     def attribute(self, name: str) -> Attribute | None:
         """Return the common or core attribute of that name, in any case, or None."""
         return self._core.get(name.lower())

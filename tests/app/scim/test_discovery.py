@@ -15,6 +15,7 @@ from app.scim.discovery import (
     service_provider_config,
 )
 from app.scim.schema import ENTERPRISE_URN, GROUP_URN, USER_URN
+from app.scim.validity import VALIDITY_URN
 
 BASE = "https://scim.example/scim/acme/v2"
 
@@ -70,7 +71,10 @@ def test_the_user_type_is_that_of_the_rfc() -> None:
         "endpoint": "/Users",
         "description": "User Account",
         "schema": USER_URN,
-        "schemaExtensions": [{"schema": ENTERPRISE_URN, "required": False}],
+        "schemaExtensions": [
+            {"schema": ENTERPRISE_URN, "required": False},
+            {"schema": VALIDITY_URN, "required": False},
+        ],
         "meta": {"location": f"{BASE}/ResourceTypes/User", "resourceType": "ResourceType"},
     }
 
@@ -78,7 +82,7 @@ def test_the_user_type_is_that_of_the_rfc() -> None:
 def test_lists_hold_what_can_be_asked_for_by_name() -> None:
     types, known = resource_types(BASE), schemas(BASE)
     assert [t["id"] for t in types] == ["User", "Group"]
-    assert [s["id"] for s in known] == [USER_URN, ENTERPRISE_URN, GROUP_URN]
+    assert [s["id"] for s in known] == [USER_URN, ENTERPRISE_URN, VALIDITY_URN, GROUP_URN]
     assert types == [resource_type(t["name"], BASE) for t in types]
     assert known == [schema(s["id"].upper(), BASE) for s in known]
     for described in (*types, *known):
