@@ -32,6 +32,7 @@ from workers.setup import Setup
 SLICE_S = 2.0  # after so long a lane gives way to others that wait
 _SHORTEST_S, _FIRST_S, _LONGEST_S = 0.05, 0.25, 10.0
 _RELEASE_S = 1.0
+_PARTS = 4  # as many times batch_users are looked at at once where one event touches more
 _ON_ITS_WAY_S = 5.0  # beyond its own deadline, for a statement whose sender is gone
 
 log = structlog.get_logger()
@@ -157,7 +158,7 @@ class Lane:
             vocabulary=vocabulary,
             log_comment=self._comment(batch, lease),
         )
-        users, size = list(batch.users), 2 * self.settings.batch_users
+        users, size = list(batch.users), _PARTS * self.settings.batch_users
         parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
         if strays:

@@ -5,8 +5,9 @@ All roles here are without the marker role: a user's `managed` says whether it h
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from app.config.privileges import Privilege
@@ -18,19 +19,35 @@ class Login:
 
     `ldap` takes `server`; `kerberos` may take `realm`; `ssl_certificate` takes `common_name` or
     `subject_alt_name`, each as often as needed; `http` takes `server` and may take `scheme`;
-    `no_authentication` and `no_password` take none. No method here holds a secret.
+    `no_authentication` and `no_password` take none. `sha256_password` and `bcrypt_password` take a
+    `secret`: the stored text of a hash (`app.scim.password`), which nothing prints.
+    `until`: VALID UNTIL, in whole seconds since 1970; None for no end.
     """
 
     method: str
     params: tuple[tuple[str, str], ...] = ()
+    until: int | None = None
+    secret: str = field(default="", repr=False)
 
     @property
     def observable(self) -> Login:
-        """The login as `system.users` shows it: of `http` it shows neither server nor scheme.
+        """The login as `system.users` shows it: no secrets, and of `http` no server or scheme.
 
-        So a changed server of an `http` login is not seen on a target; all other changes are.
+        So a changed server of an `http` login is not seen on a target; nor is a password, of which
+        the lane remembers the `digest` that it set.
         """
-        return Login(self.method, () if self.method == "http" else tuple(sorted(self.params)))
+        params = () if self.method == "http" else tuple(sorted(self.params))
+        return Login(self.method, params, self.until)
+
+    @property
+    def endless(self) -> Login:
+        """The same without an end, as it stands behind a locked door."""
+        return replace(self, until=None)
+
+    @property
+    def digest(self) -> str:
+        """What tells this secret from another without telling it; empty where there is none."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()[:32] if self.secret else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +56,7 @@ class Wanted:
 
     `name`: the ClickHouse name; None when the resource is deleted and nothing may be left.
     `previous`: the name under which it was last applied to this target, None if never.
+    `applied_digest`: of the login's secret that was last set there, since no target shows it.
     """
 
     resource_id: str
@@ -47,13 +65,20 @@ class Wanted:
     active: bool = True
     roles: frozenset[str] = frozenset()
     login: Login = Login("no_authentication")
+    applied_digest: str = ""
+
+    @property
+    def is_secret_due(self) -> bool:
+        """Whether the login has a secret that is not known to be on the target."""
+        return self.login.digest not in {"", self.applied_digest}
 
 
 class Door(StrEnum):
     """Whether a user can log in.
 
-    OPEN: some HOST is allowed and no method ends. LOCKED: HOST NONE, and every method's
-    VALID UNTIL has passed. AJAR: anything between, such as one lock of the two.
+    OPEN: some HOST is allowed, and no method ends, or all at the login's `until`. LOCKED: HOST
+    NONE, and every method's VALID UNTIL has passed. AJAR: anything between, such as one lock of the
+    two.
     Two locks, since VALID UNTIL was lost on a restart in 24.3 and 24.5 (ClickHouse#66405).
     """
 

@@ -20,7 +20,8 @@ ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
 class Case:
     """One user as it should be. `source`: the user that exists and becomes it, None for a new one.
 
-    `login` None: leave door, login and default roles as they are.
+    `login` None: leave door, login and default roles as they are. `is_secret_due`: the login is to
+    be set although it looks the same.
     """
 
     resource_id: str
@@ -29,6 +30,7 @@ class Case:
     active: bool
     roles: frozenset[str]
     login: Login | None
+    is_secret_due: bool = False
 
 
 @dataclass(slots=True)
@@ -130,6 +132,7 @@ class Decided:
                 active=want.active,
                 roles=want.roles - {policy.marker},
                 login=want.login,
+                is_secret_due=want.is_secret_due,
             )
         )
 

@@ -56,7 +56,7 @@ def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     A resource whose new name can't be had keeps its previous user and loses what it should lose.
     Somebody inactive has a locked user, also if nobody active was ever seen: what is there never
     depends on how many events came at once. A login is replaced where it differs as far as
-    `system.users` shows it.
+    `system.users` shows it, or where its secret is not the one that was applied.
     """
     decided = Decided.of(_by_id(wanted), actual, policy)
     refusals = (*decided.refusals, *_unknown_roles(decided, actual))
@@ -135,12 +135,12 @@ def _renames(cases: Iterable[Case]) -> list[Rename]:
 
 
 def _logins(stays: Iterable[_Stay], *, closed: bool) -> Iterator[tuple[str, Login | None]]:
-    """Yield whose door is to be opened; or, of the open ones, who has another login."""
+    """Yield whose door is to be opened; or, of the open ones, who has another login or secret."""
     for stay in stays:
         if stay.state is None or stay.case.login is None:
             continue
         if (stay.state.door is not Door.OPEN) is closed and (
-            closed or stay.state.login != stay.case.login.observable
+            closed or stay.state.login != stay.case.login.observable or stay.case.is_secret_due
         ):
             yield stay.case.name, stay.case.login
 

@@ -63,7 +63,8 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             pass
         case Lock(names):
             for name in names:
-                users[name] = replace(_user(users, name), door=Door.LOCKED)
+                state = _user(users, name)
+                users[name] = replace(state, door=Door.LOCKED, login=state.login.endless)
         case Drop(names):
             for name in names:
                 users.pop(name, None)
@@ -74,11 +75,10 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             del users[previous]
         case Create(names, login, locked):
             door = Door.LOCKED if locked else Door.OPEN
+            shown = login.observable.endless if locked else login.observable
             for name in names:
                 _must_be_free(users, name)
-                users[name] = UserState(
-                    managed=True, login=login.observable, door=door, default_all=False
-                )
+                users[name] = UserState(managed=True, login=shown, door=door, default_all=False)
         case Authenticate(names, login):
             for name in names:
                 if _user(users, name).door is not Door.OPEN:

@@ -5,7 +5,7 @@ from workers.access.statements.observing import (
     observe_query,
     parse_observation,
 )
-from workers.access.statements.quoting import quote_identifier, quote_literal
+from workers.access.statements.quoting import masked, quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
 from workers.access.statements.rights import provisioner_grants
 from workers.access.statements.showing import parse_shown, show_grants_query, show_users_query
@@ -13,6 +13,7 @@ from workers.access.statements.showing import parse_shown, show_grants_query, sh
 __all__ = [
     "Statement",
     "managed_query",
+    "masked",
     "observe_query",
     "parse_observation",
     "parse_shown",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 
 from workers.access.model import Actual, Door, Login, RoleState, UserState
-from workers.access.statements.quoting import literals, quote_literal
+from workers.access.statements.quoting import FIRST_END, literals, quote_literal
 
 # From the keys of `auth_params` to the parameters of a Login.
 _PARAMS = {"common_names": "common_name", "subject_alt_names": "subject_alt_name"}
@@ -71,13 +71,16 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     marked = {name for name, _ in seen.get("role_role", ())}
     users = {}
     for name, detail in seen.get("user", ()):
-        hosts, methods, params, ends, default_all, now = json.loads(detail)
+        hosts, methods, params, valid_until, default_all, now = json.loads(detail)
+        ends = [int(end) for end in valid_until]
+        door = _door(hosts, ends, int(now))
+        until = ends[0] if door is Door.OPEN and any(ends) else None
         roles_held = frozenset(held.get(name, ()))
         users[name] = UserState(
             managed=marker in roles_held,
             roles=roles_held - {marker},
-            login=_login(methods, params),
-            door=_door(hosts, [int(end) for end in ends], int(now)),
+            login=_login(methods, params, until),
+            door=door,
             default_all=bool(int(default_all)),
             has_privileges=name in privileged,
         )
@@ -87,14 +90,14 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
 
 def _door(hosts: Sequence[str], ends: Sequence[int], now: int) -> Door:
     """`ends` has a method's VALID UNTIL each, 0 for none. The clock is the server's own."""
-    if hosts and not any(ends):
+    if hosts and (not any(ends) or (len(set(ends)) == 1 and ends[0] >= FIRST_END)):
         return Door.OPEN
     if not hosts and ends and all(0 < end <= now for end in ends):
         return Door.LOCKED
     return Door.AJAR
 
 
-def _login(methods: Sequence[str], params: Sequence[str]) -> Login:
+def _login(methods: Sequence[str], params: Sequence[str], until: int | None) -> Login:
     """Return the login as `Login.observable` has it; several methods at once equal none of ours."""
     found = [
         (_PARAMS.get(key, key), text)
@@ -103,4 +106,4 @@ def _login(methods: Sequence[str], params: Sequence[str]) -> Login:
         for text in (value if isinstance(value, list) else [str(value)])
         if text
     ]
-    return Login("+".join(methods), tuple(sorted(found)))
+    return Login("+".join(methods), tuple(sorted(found)), until)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from app.config.privileges import Privilege
+from app.scim.password import parse_hashed
 from workers.access.model import Login
 from workers.access.statements.quoting import (
     PAST,
@@ -14,6 +15,7 @@ from workers.access.statements.quoting import (
     literals,
     quote_identifier,
     quote_literal,
+    quote_time,
 )
 from workers.access.steps import (
     Authenticate,
@@ -46,6 +48,7 @@ MAX_NAMES_BYTES, MAX_ROLES_BYTES = 120_000, 60_000  # together far below 200,000
 _METHODS = frozenset(
     {"ldap", "kerberos", "ssl_certificate", "http", "no_authentication", "no_password"}
 )
+_SECRET_METHODS = frozenset({"sha256_password", "bcrypt_password"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Statement:
     and rendered again. `names`: the users it is about; of a role's statement, the role.
     """
 
-    sql: str
+    sql: str = field(repr=False)
     names: tuple[str, ...]
     step: Step
 
@@ -130,9 +133,9 @@ def _of_users(
             return f"DROP USER IF EXISTS {users}"
         case Create(_, login, locked):
             # DEFAULT ROLE in CREATE USER grants the role, in the write that makes the user.
-            how, lock = _login(login), f" VALID UNTIL {PAST} HOST NONE" if locked else ""
+            how = f"{_method(login)} VALID UNTIL {PAST} HOST NONE" if locked else _login(login)
             role = quote_identifier(marker)
-            return f"CREATE USER {users} IDENTIFIED WITH {how}{lock} DEFAULT ROLE {role}"
+            return f"CREATE USER {users} IDENTIFIED WITH {how} DEFAULT ROLE {role}"
         case Authenticate(_, login):
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
         case Unlock(_, login):
@@ -212,7 +215,15 @@ def _value(value: int | float | str | bool) -> str:  # noqa: PYI041
 
 
 def _login(login: Login) -> str:
-    """Return what stands after IDENTIFIED WITH. Raises ValueError for a method that is not ours."""
+    """Return what stands after IDENTIFIED WITH: the method, and its end where it has one."""
+    end = "" if login.until is None else f" VALID UNTIL {quote_time(login.until)}"
+    return _method(login) + end
+
+
+def _method(login: Login) -> str:
+    """Return a method with its parameters. Raises ValueError for a method that is not ours."""
+    if login.method in _SECRET_METHODS:
+        return _secret_method(login)
     if login.method not in _METHODS:
         raise ValueError(f"no users are made with the log-in method {login.method!r}")
     given: dict[str, list[str]] = {}
@@ -231,13 +242,23 @@ def _login(login: Login) -> str:
     return " ".join(parts)
 
 
-def chunks(names: Sequence[str], max_bytes: int) -> Iterator[tuple[str, ...]]:
-    """Yield `names` in order, in parts of at most MAX_NAMES and `max_bytes` as quoted."""
+def _secret_method(login: Login) -> str:
+    hashed = parse_hashed(login.secret)
+    if login.method != f"{hashed.method}_password":
+        raise ValueError(f"the secret of a {login.method!r} is a hash of another method")
+    salt = f" SALT {quote_literal(hashed.salt)}" if hashed.salt else ""
+    return f"{hashed.method}_hash BY {quote_literal(hashed.value)}{salt}"
+
+
+def chunks(
+    names: Sequence[str], max_bytes: int, max_names: int = MAX_NAMES
+) -> Iterator[tuple[str, ...]]:
+    """Yield `names` in order, in parts of at most `max_names` and `max_bytes` as quoted."""
     part: list[str] = []
     size = 0
     for name in names:
         cost = len(quote_identifier(name).encode()) + name.count("'") + 2
-        if part and (len(part) == MAX_NAMES or size + cost > max_bytes):
+        if part and (len(part) == max_names or size + cost > max_bytes):
             yield tuple(part)
             part, size = [], 0
         part.append(name)
