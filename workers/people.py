@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from app.directory.subjects import Subject, Subjects
 from app.errors import InvalidValue
-from workers.access.desired import Rules
+from workers.access.desired import Rules, identity
 from workers.access.model import Actual, Refusal, Wanted
 
 _OLD = "\n"  # between a resource's id and an old name of its; no id can hold it
@@ -74,6 +74,16 @@ class People:
             persons[i] = replace(person, candidates=tuple(dict.fromkeys(own)))
         return replace(self, persons=persons)
 
+    def with_applied(self, digests: Mapping[str, str]) -> People:
+        """Return the same after these secrets were set on the target: digests by resource id."""
+        persons = {
+            i: replace(person, want=replace(person.want, applied_digest=digests[i]))
+            if i in digests
+            else person
+            for i, person in self.persons.items()
+        }
+        return replace(self, persons=persons)
+
     def names(self) -> set[str]:
         """Return every name that the target has to be asked about."""
         named = {p.want.name for p in self.persons.values() if p.want.name is not None}
@@ -81,11 +91,17 @@ class People:
 
 
 async def gather(
-    subjects: Subjects, rules: Rules, ids: Iterable[str], strays: Iterable[str] = ()
+    subjects: Subjects,
+    rules: Rules,
+    ids: Iterable[str],
+    strays: Iterable[str] = (),
+    *,
+    now_s: float = 0,
 ) -> People:
     """Return these users, and everybody whose name on the target one of them wants or leaves.
 
-    `strays`: names of managed users that no resource is behind; they are to be locked.
+    `strays`: names of managed users that no resource is behind; they are to be locked. `now_s`:
+    seconds since 1970, by which validity has ended or not.
 
     Users are told by their names there. So whoever has, had or gets such a name is part of the same
     plan, in which nobody can come into the user of somebody else.
@@ -100,7 +116,7 @@ async def gather(
     while waiting:
         fresh = []
         for subject in await subjects.read(waiting):
-            person, refusal = _person(subject, rules, intended.get(subject.id, ()))
+            person, refusal = _person(subject, rules, intended.get(subject.id, ()), now_s)
             persons[subject.id] = person
             fresh.append(person)
             refusals += [refusal] if refusal else []
@@ -118,17 +134,25 @@ async def gather(
 
 
 def _person(
-    subject: Subject, rules: Rules, intended: Sequence[str]
+    subject: Subject, rules: Rules, intended: Sequence[str], now_s: float
 ) -> tuple[Person, Refusal | None]:
     refusal = None
     try:
         want = rules.wanted(
-            subject.id, subject.document, subject.groups, subject.links, previous=None
+            subject.id,
+            subject.document,
+            subject.groups,
+            subject.links,
+            previous=None,
+            kind=subject.kind,
+            now_s=now_s,
+            secret=subject.secret,
+            applied_digest=subject.applied_digest,
         )
     except InvalidValue as error:
-        # The file was changed since this userName was taken. Whoever has no name gets no access.
+        # The file was changed since this name was taken. Whoever has no name gets no access.
         want = Wanted(resource_id=subject.id, name=subject.applied, active=False)
-        name = str((subject.document or {}).get("userName", ""))
+        name = identity(subject.kind, subject.document).name if subject.document else ""
         refusal = Refusal(subject.id, name, None, error.detail)
     applied = [] if subject.applied is None else [subject.applied]
     candidates = tuple(dict.fromkeys([*applied, *intended]))
@@ -141,5 +165,5 @@ async def _sharing(subjects: Subjects, rules: Rules, persons: Sequence[Person]) 
     left = [name for p in persons for name in p.candidates if name != p.want.name]
     user_names = [found for name in left if (found := rules.user_name_behind(name)) is not None]
     holders = await subjects.holders(wanted)
-    owners = await subjects.users_named(user_names)
-    return dict.fromkeys([*holders.values(), *owners.values()])
+    owners = await subjects.named(user_names)
+    return dict.fromkeys([*holders.values(), *sorted(owners)])

@@ -13,6 +13,7 @@ from app.config.expression import check_expression
 from app.config.privileges import Privilege, parse_privilege, parse_table
 from app.config.section import Flag, Section, Text, one_of
 from app.config.template import Template
+from app.scim.password import Hasher, Method
 from app.scim.text import fold
 
 _DOMAIN = re.compile(r"[^\s@.]+(\.[^\s@.]+)+")
@@ -51,6 +52,12 @@ def _setting(value: object) -> object:
     if isinstance(value, str) and not value.isprintable():
         raise ValueError("has an unprintable character; leave it out")
     return value
+
+
+def _possible(method: Method) -> Method:
+    if not Hasher(method).is_possible:
+        raise ValueError(f"{method} needs the package {method}; install it, or leave out hash")
+    return method
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,12 +107,23 @@ class NoPassword(Section):
     method: Literal["no_password"] = "no_password"
 
 
+class Password(Section):
+    """Passwords that the identity provider pushes by SCIM; until one comes, nobody gets in."""
+
+    method: Literal["password"] = "password"
+    hash: Annotated[Literal["sha256", "bcrypt"], AfterValidator(_possible)] = "sha256"
+
+    @property
+    def hasher(self) -> Hasher:
+        return Hasher(self.hash)
+
+
 Authentication = Annotated[
-    Ldap | Kerberos | SslCertificate | Http | NoAuthentication | NoPassword,
+    Ldap | Kerberos | SslCertificate | Http | Password | NoAuthentication | NoPassword,
     Field(discriminator="method"),
 ]
 
-METHODS = "ldap, kerberos, ssl_certificate, http, no_authentication, no_password"
+METHODS = "ldap, kerberos, ssl_certificate, http, password, no_authentication, no_password"
 
 
 class GroupMapping(Section):
@@ -158,12 +176,18 @@ class Tenant(Section):
         ("purge_after_days", ...): "is beyond this version: locked users stay locked; remove it",
     }
 
+    @property
+    def hasher(self) -> Hasher | None:
+        """Return what turns pushed passwords into hashes; None where passwords are ignored."""
+        method = self.authentication
+        return method.hasher if isinstance(method, Password) else None
+
     @classmethod
     def reason(cls, error: ErrorDetails) -> str:
         if error["type"] == "union_tag_not_found":
             return f"needs a method; allowed: {METHODS}"
         if error["type"] == "union_tag_invalid":
             tag = error["ctx"]["tag"]
-            what = "is beyond this version" if tag in {"password", "jwt"} else "is no method"
+            what = "is beyond this version" if tag == "jwt" else "is no method"
             return f"{tag} {what}; allowed: {METHODS}"
         return super().reason(error)

@@ -40,10 +40,14 @@ EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A body, read: the document, and the names in it that no schema knows, as they were sent."""
+    """A body, read: the document, and the names in it that no schema knows, as they were sent.
+
+    `secret`: the password in the clear, to be hashed at once; None where the body has none.
+    """
 
     document: dict[str, Any]
     ignored: tuple[str, ...]
+    secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Reading:
 
     limits: Limits
     ignored: dict[str, None] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list, repr=False)
 
     def ignore(self, where: str, name: str) -> None:
         self.ignored[shown(INDEX.sub("", join(where, name)))] = None
@@ -63,14 +68,14 @@ def parse_resource(
     """Return the document that a POST or PUT body describes, or raise InvalidValue with the path.
 
     Dropped without a word, as the RFC allows: null and empty arrays (RFC 7643 §2.5), read-only
-    attributes (RFC 7644 §3.3), the password once its type is checked, and what is kept apart from
-    documents. Attributes that no schema knows are left out and named in `ignored`. Taken since
+    attributes (RFC 7644 §3.3), and what is kept apart from documents; the password comes in
+    `secret`. Attributes that no schema knows are left out and named in `ignored`. Taken since
     clients send it: names in any case, booleans as strings (Entra ID), one value where a list is
     expected, `schemas` that are old, foreign or missing: the URL has named the type.
     """
     reading = Reading(limits)
     document = _read_resource(resource_type, checked_object(body, limits), reading)
-    return Parsed(document, tuple(reading.ignored))
+    return Parsed(document, tuple(reading.ignored), next(iter(reading.secrets), None))
 
 
 def parse_group(
@@ -321,7 +326,11 @@ def _read_attributes(
         if attribute.separate:
             continue
         read = read_attribute(attribute, found[1], join(where, attribute.name), reading)
-        if read is not None and attribute.mutability != "writeOnly":
+        if read is None:
+            continue
+        if attribute.mutability == "writeOnly":
+            reading.secrets.append(read)
+        else:
             document[attribute.name] = read
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, assert_never
 
 from app.config.privileges import parse_table
 from app.config.rolemap import RoleMap
@@ -16,13 +16,40 @@ from app.config.tenant import (
     Ldap,
     NoAuthentication,
     NoPassword,
+    Password,
     SslCertificate,
     Tenant,
 )
 from app.config.tenant import (
     RoleDefinition as ConfiguredRole,
 )
+from app.scim.agents import AGENT
+from app.scim.password import parse_hashed
+from app.scim.schema import USER
+from app.scim.validity import valid_until
 from workers.access.model import Login, RoleDefinition, Wanted
+from workers.access.statements.quoting import FIRST_END
+
+Kind = Literal["user", "agent"]
+_NAMING = {"user": USER.naming.name, "agent": AGENT.naming.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a document describes, as far as ClickHouse goes: a person or an agent.
+
+    `active` is true where the document is silent (RFC 7643 §4.1.1 leaves the default to us; every
+    identity provider means true). `until`: the end of validity in whole seconds since 1970.
+    """
+
+    name: str
+    active: bool
+    until: int | None
+
+
+def identity(kind: Kind, document: Mapping[str, Any]) -> Identity:
+    """Return who `document`, as the directory holds it, describes."""
+    return Identity(document[_NAMING[kind]], document.get("active", True), valid_until(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +73,7 @@ class Rules:
         )
 
     def name(self, user_name: str) -> str:
-        """Return the ClickHouse name of the person with this userName."""
+        """Return the ClickHouse name of the person with this userName, or of the agent so named."""
         return self.user_name.render(tenant=self.tenant, user_name=user_name)
 
     def user_name_behind(self, name: str) -> str | None:
@@ -64,26 +91,39 @@ class Rules:
         groups: frozenset[str],
         links: Mapping[str, str],
         previous: str | None,
+        *,
+        kind: Kind = "user",
+        now_s: float = 0,
+        secret: str = "",
+        applied_digest: str = "",
     ) -> Wanted:
         """Return what this resource should have.
 
         `document` None: it is deleted. `groups`: ids of the groups it is in. `links`: the group id
-        behind each key of the role map. `active` is true where the document is silent (RFC 7643
-        §4.1.1 leaves the default to us; every identity provider means true).
+        behind each key of the role map. `now_s`: seconds since 1970; from the end of its validity
+        on a resource is inactive. `secret`: the stored text of its password's hash, if it has one.
         """
         if document is None:
             return Wanted(resource_id=resource_id, name=None, previous=previous, active=False)
         linked = (key for key, group in links.items() if group in groups)
+        who = identity(kind, document)
+        is_over = who.until is not None and who.until <= max(now_s, FIRST_END)
         return Wanted(
             resource_id=resource_id,
-            name=self.name(document["userName"]),
+            name=self.name(who.name),
             previous=previous,
-            active=document.get("active", True),
+            active=who.active and not is_over,
             roles=self.role_map.default_roles | self.role_map.roles_for(linked),
-            login=self.login(document["userName"]),
+            login=replace(self.login(who.name, secret), until=None if is_over else who.until),
+            applied_digest=applied_digest,
         )
 
-    def login(self, user_name: str) -> Login:
+    def login(self, user_name: str, secret: str = "") -> Login:
+        """Return how somebody logs in; whoever has no password yet can't.
+
+        A hash of another method than the configured one stays good: it was made before the file
+        was changed.
+        """
         match self.authentication:
             case Ldap(server=server):
                 return Login("ldap", (("server", server),))
@@ -94,10 +134,14 @@ class Rules:
                 return Login("ssl_certificate", (("common_name", common_name),))
             case Http(server=server, scheme=scheme):
                 return Login("http", (("server", server), ("scheme", scheme)))
-            case NoAuthentication():
+            case Password() if secret:
+                return Login(f"{parse_hashed(secret).method}_password", secret=secret)
+            case NoAuthentication() | Password():
                 return Login("no_authentication")
             case NoPassword():
                 return Login("no_password")
+            case _:
+                assert_never(self.authentication)
 
 
 def role_definitions(roles: Mapping[str, ConfiguredRole]) -> dict[str, RoleDefinition]:

@@ -203,8 +203,8 @@ MISTAKES = {
         "tenants.b.authentication.method: ldpa is no method; allowed: ldap",
     ),
     "later method": (
-        '[tenants.b.authentication]\nmethod = "password"',
-        "tenants.b.authentication.method: password is beyond this version",
+        '[tenants.b.authentication]\nmethod = "jwt"',
+        "tenants.b.authentication.method: jwt is beyond this version",
     ),
     "other method's key": (
         '[tenants.b.authentication]\nmethod = "kerberos"\nserver = "x"',

@@ -248,6 +248,16 @@ def test_the_control_characters_are_those_of_unicode() -> None:
             break
 
 
+@pytest.mark.parametrize(
+    ("sent", "secret"),
+    [({"password": "S3cret"}, "S3cret"), ({"PASSWORD": ""}, ""), ({"password": None}, None)],
+    ids=["one", "an empty one", "null"],
+)
+def test_a_password_comes_apart_from_the_document(sent: dict[str, Any], secret: str | None) -> None:
+    assert parse_resource(USER, {"userName": "ana"} | sent).secret == secret
+    assert parse_resource(USER, {"userName": "ana"}).secret is None
+
+
 def test_a_password_is_never_in_the_document_nor_in_an_error() -> None:
     parsed = parse_resource(USER, {"userName": "ana", "password": "S3cret"})
     assert "S3cret" not in repr(parsed)

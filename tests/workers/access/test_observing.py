@@ -92,11 +92,30 @@ def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login)
         ([], [FUTURE], Door.AJAR),
         (["::/0"], [PAST], Door.AJAR),
         (["::/0"], [0, FUTURE], Door.AJAR),
+        (["::/0"], [FUTURE, FUTURE + 1], Door.AJAR),
+        (["::/0"], [FUTURE], Door.OPEN),
+        (["::/0"], [NOW - 1], Door.OPEN),
+        (["::/0"], [FUTURE, FUTURE], Door.OPEN),
     ],
 )
 def test_a_door_is(hosts: list[str], ends: list[int], door: Door) -> None:
     rows = [user("ana", hosts, ["kerberos"], ["{}"], ends, 1)]
     assert parse_observation(rows, "m").users["ana"].door is door
+
+
+@pytest.mark.parametrize(
+    ("hosts", "ends", "until"),
+    [
+        (["::/0"], [FUTURE], FUTURE),
+        (["::/0"], [NOW - 1], NOW - 1),  # over, and still as it was wanted
+        (["::/0"], [0], None),
+        ([], [NOW - 1], None),  # behind a lock an end says nothing
+        (["::/0"], [PAST], None),  # half a lock
+    ],
+)
+def test_a_login_ends(hosts: list[str], ends: list[int], until: int | None) -> None:
+    rows = [user("ana", hosts, ["kerberos"], ["{}"], ends, 1)]
+    assert parse_observation(rows, "m").users["ana"].login == Login("kerberos", until=until)
 
 
 def test_names_stay_in_their_quotes() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,21 +17,36 @@ from hypothesis import strategies as st
 from workers.access.model import Actual, Door, Login, Policy, Refusal, RoleState, UserState, Wanted
 from workers.access.plan import plan
 from workers.access.simulate import simulate
-from workers.access.steps import Create, Drop, Rename, Step
+from workers.access.steps import Authenticate, Create, Drop, Rename, Step, Unlock
 
 NAMES = ("ana", "bo", "cy", "default")
 GIVEN, MISSING, FOREIGN = ("r1", "r2"), "missing", "foreign"
-LOGINS = st.sampled_from([Login("kerberos"), Login("http", (("server", "sso"),))])
+LOGINS = st.sampled_from(
+    [
+        Login("kerberos"),
+        Login("http", (("server", "sso"),)),
+        Login("kerberos", until=2_000_000_000),
+        Login("sha256_password", secret="sha256:AB:CD"),
+        Login("sha256_password", secret="sha256:EF:CD", until=2_000_000_000),
+    ]
+)
 ROLES = {role: RoleState() for role in (*GIVEN, FOREIGN)}
 UNKNOWN_ROLE = 511
+
+
+def _state(*, door: Door, login: Login, **rest: Any) -> UserState:
+    """Return a user as it is observed: an end is seen of an open door only."""
+    shown = login.observable if door is Door.OPEN else login.observable.endless
+    return UserState(door=door, login=shown, **rest)
+
 
 users = st.dictionaries(
     st.sampled_from(NAMES),
     st.builds(
-        UserState,
+        _state,
         managed=st.sampled_from([True, True, True, False]),
         roles=st.frozensets(st.sampled_from([*GIVEN, FOREIGN])),
-        login=LOGINS.map(lambda login: login.observable),
+        login=LOGINS,
         door=st.sampled_from(Door),
         default_all=st.booleans(),
         has_privileges=st.booleans(),
@@ -45,6 +61,7 @@ resources = st.builds(
     active=st.booleans(),
     roles=st.frozensets(st.sampled_from([*GIVEN, MISSING])),
     login=LOGINS,
+    applied_digest=st.sampled_from(["", Login("", secret="sha256:AB:CD").digest]),
 )
 
 
@@ -115,7 +132,7 @@ def recorded(wanted: Sequence[Wanted], refused: set[str]) -> list[Wanted]:
     return [
         want
         if want.resource_id in refused or want.name is None
-        else replace(want, previous=want.name)
+        else replace(want, previous=want.name, applied_digest=want.login.digest)
         for want in wanted
     ]
 
@@ -169,7 +186,30 @@ def test_a_second_plan_is_empty_before_anything_is_recorded_but_for_changed_hand
         return
     before = Actual(there, ROLES)
     after = simulate(plan(wanted, before, policy).steps, before)
-    assert plan(wanted, after, policy).steps == ()
+    assert plan(_with_secrets(wanted), after, policy).steps == ()
+
+
+def _with_secrets(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Return what the lane asks next in the same batch: the secrets that it set are known."""
+    return [replace(want, applied_digest=want.login.digest) for want in wanted]
+
+
+@given(directories, users, policies)
+def test_whoever_is_let_in_has_the_secret_that_is_wanted(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    decided = plan(wanted, Actual(there, ROLES), policy)
+    refused = told(decided.refusals)
+    set_now = {
+        name: step.login.secret
+        for step in decided.steps
+        if isinstance(step, Create | Unlock | Authenticate)
+        for name in step.names
+    }
+    for want in wanted:
+        if want.name and want.active and want.resource_id not in refused and want.login.secret:
+            had = "" if want.applied_digest != want.login.digest else want.login.secret
+            assert set_now.get(want.name, had) == want.login.secret
 
 
 @given(directories, users, policies)

@@ -36,7 +36,8 @@ def test_lines_become_users() -> None:
 @pytest.mark.parametrize(
     "created",
     [
-        "CREATE USER a IDENTIFIED WITH sha256_password",
+        "CREATE USER a IDENTIFIED WITH plaintext_password",
+        "CREATE USER a IDENTIFIED WITH kerberos VALID UNTIL '2040-01-01 00:00:00'",
         "CREATE USER a IDENTIFIED WITH ldap SERVER 's', kerberos",
         "CREATE USER a IDENTIFIED WITH no_password HOST LOCAL",
         "CREATE USER a IDENTIFIED WITH no_password HOST NONE",

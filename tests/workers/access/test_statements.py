@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from app.config.privileges import parse_privilege
 from workers.access.model import Login, RoleDefinition
 from workers.access.statements import (
+    masked,
     provisioner_grants,
     quote_identifier,
     quote_literal,
@@ -106,6 +107,27 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
     "no password": (
         Authenticate(("ana",), Login("no_password")),
         ["ALTER USER `ana` IDENTIFIED WITH no_password"],
+    ),
+    "password": (
+        Authenticate(("ana",), Login("sha256_password", secret="sha256:AB:CD")),
+        ["ALTER USER `ana` IDENTIFIED WITH sha256_hash BY 'AB' SALT 'CD'"],
+    ),
+    "password by bcrypt": (
+        Authenticate(("ana",), Login("bcrypt_password", secret="bcrypt:$2a$04$x")),
+        ["ALTER USER `ana` IDENTIFIED WITH bcrypt_hash BY '$2a$04$x'"],
+    ),
+    "an end": (
+        Unlock(("ana",), Login("kerberos", until=2_000_000_000)),
+        [("ALTER USER `ana` IDENTIFIED WITH kerberos VALID UNTIL '2033-05-18T03:33:20Z' HOST ANY")],
+    ),
+    "create locked, with an end": (
+        Create(("ana",), Login("kerberos", until=2_000_000_000), locked=True),
+        [
+            (
+                "CREATE USER `ana` IDENTIFIED WITH kerberos"
+                " VALID UNTIL '2000-01-01 00:00:00' HOST NONE DEFAULT ROLE `m`"
+            )
+        ],
     ),
     "grant": (Grant(("ana",), ("r1", "r2")), ["GRANT `r1`, `r2` TO `ana`"]),
     "default all": (DefaultAll(TWO), ["ALTER USER `ana`, `bo@acme.example` DEFAULT ROLE ALL"]),
@@ -211,6 +233,48 @@ def test_an_empty_name_is_no_name() -> None:
 def test_a_method_that_is_not_ours_makes_no_user() -> None:
     with pytest.raises(ValueError, match="plaintext_password"):
         list(render(Create(("ana",), Login("plaintext_password")), "m"))
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        Login("sha256_password"),
+        Login("sha256_password", secret="bcrypt:$2a$04$x"),
+        Login("bcrypt_password", secret="sha256:AB:CD"),
+        Login("sha256_password", secret="AB"),
+    ],
+)
+def test_a_secret_of_another_kind_makes_no_user_and_is_not_told(login: Login) -> None:
+    with pytest.raises(ValueError, match=r"secret|hash") as refused:
+        list(render(Create(("ana",), login), "m"))
+    assert "AB" not in str(refused.value)
+    assert "$2a" not in str(refused.value)
+
+
+HASH = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("hashed", [f"sha256:{HASH}:{HASH[::-1]}", f"bcrypt:$2a$12${'x' * 53}"])
+def test_no_hash_of_a_password_is_ever_shown(hashed: str) -> None:
+    login = Login(f"{hashed.partition(':')[0]}_password", secret=hashed)
+    (statement,) = render(Create(("ana", "sha"), login), "m")
+    parts = hashed.split(":")[1:]
+    assert all(part in statement.sql for part in parts)
+    at = statement.sql.index(parts[0])
+    for shown in (
+        repr(statement),
+        repr(login),
+        masked(statement.sql),
+        masked(statement.sql[: at + 70]),  # cut in the middle, as errors are
+        masked(f"Syntax error: failed at position 9: {statement.sql[at - 1 :]}"),
+    ):
+        assert not any(part[:40] in shown for part in parts)
+    assert "`ana`, `sha`" in masked(statement.sql)
+
+
+@pytest.mark.parametrize("step", [s for s, _ in GOLDEN.values() if not isinstance(s, Authenticate)])
+def test_a_statement_without_a_password_is_shown_whole(step: Step) -> None:
+    assert all(masked(statement.sql) == statement.sql for statement in render(step, "m"))
 
 
 hostile = st.text(alphabet="`'\\\né😀a", min_size=1, max_size=256)

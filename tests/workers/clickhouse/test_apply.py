@@ -15,6 +15,7 @@ import pytest
 
 from app.config.privileges import parse_privilege
 from app.errors import LeaseLost, StatementRefused, TargetUnavailable
+from app.scim.password import Hasher
 from workers.access.model import Actual, Door, Login, Policy, RoleDefinition, UserState, Wanted
 from workers.access.plan import plan
 from workers.access.roles import plan_roles
@@ -45,6 +46,12 @@ LOGINS = (
     Login("ssl_certificate", (("subject_alt_name", "URI:x"),)),
     Login("no_authentication"),
     Login("no_password"),
+    Login("kerberos", until=2_000_000_000),
+    Login("ldap", (("server", "corp"),), until=4_000_000_000),
+    Login("no_authentication", until=2_000_000_000),
+    Login("http", (("server", "sso"), ("scheme", "BASIC")), until=2_000_000_000),
+    Login("sha256_password", secret=Hasher().hashed("right")),
+    Login("sha256_password", secret=Hasher().hashed("right"), until=2_000_000_000),
 )
 HOSTILE = (
     "ana@acme.example",
@@ -64,6 +71,20 @@ HOSTILE = (
 
 async def carry_out(target: Target, steps: Iterable[Step]) -> tuple[Failure, ...]:
     return await apply(target, steps, target.marker, check=lambda: None, log_comment="a test")
+
+
+async def logs_in(endpoint: Endpoint, name: str, password: str) -> bool:
+    pool = Pool(replace(endpoint, user=name, password=password))
+    try:
+        async with pool.session() as session:
+            await session.query("SELECT 1")
+    except TargetUnavailable as error:
+        if error.code != 516:
+            raise
+        return False
+    finally:
+        await pool.close()
+    return True
 
 
 @pytest.fixture
@@ -129,6 +150,40 @@ async def test_the_engine_does_what_the_model_says(
         steps = plan(wanted, before, policy).steps
         assert await carry_out(target, steps) == ()
         assert await target.observe(names, asked) == simulate(steps, before)
+
+
+async def test_the_engine_tells_nothing_of_a_password_and_lets_in_whoever_knows_it(
+    target: Target, endpoint: Endpoint, sql: Sql, tag: str, roles: tuple[str, str, str]
+) -> None:
+    name = f"{tag}ana"
+    for right, wrong in (("first \u00fc'\\", "second"), ("second", "first \u00fc'\\")):
+        login = Login("sha256_password", secret=Hasher().hashed(right))
+        want = Wanted(resource_id="1", name=name, previous=name, login=login)
+        before = await target.observe([name], ())
+        assert (
+            await carry_out(target, plan([want], before, Policy(marker=target.marker)).steps) == ()
+        )
+        assert (await target.observe([name], ())).users[name].login == Login("sha256_password")
+        assert await logs_in(endpoint, name, right)
+        assert not await logs_in(endpoint, name, wrong)
+        known = replace(want, applied_digest=login.digest)
+        after = await target.observe([name], ())
+        assert plan([known], after, Policy(marker=target.marker)).steps == ()
+
+
+async def test_nobody_logs_in_after_the_end(
+    target: Target, endpoint: Endpoint, tag: str, roles: tuple[str, str, str]
+) -> None:
+    name, hashed = f"{tag}bot", Hasher().hashed("right")
+    for until, lets_in in ((1_600_000_000, False), (2_000_000_000, True), (None, True)):
+        login = Login("sha256_password", until=until, secret=hashed)
+        want = Wanted(resource_id="1", name=name, previous=name, login=login)
+        before = await target.observe([name], ())
+        assert (
+            await carry_out(target, plan([want], before, Policy(marker=target.marker)).steps) == ()
+        )
+        assert (await target.observe([name], ())).users[name].login.until == until
+        assert await logs_in(endpoint, name, "right") is lets_in
 
 
 async def test_hostile_names_arrive_as_they_are(

@@ -16,7 +16,8 @@ from workers.access.statements.quoting import PAST, identifiers
 _NAME = r"(?:[A-Za-z_][A-Za-z0-9_]*|`(?:[^`\\]|\\.)+`)"
 _TEXT = r"'(?:[^'\\]|\\.)*'"
 _METHOD = (
-    rf"no_authentication|no_password|sha256_password|bcrypt_password|ldap SERVER {_TEXT}|kerberos(?: REALM {_TEXT})?"
+    rf"no_authentication|no_password|sha256_password|bcrypt_password"
+    rf"|ldap SERVER {_TEXT}|kerberos(?: REALM {_TEXT})?"
     rf"|ssl_certificate (?:CN|SAN) {_TEXT}(?:, {_TEXT})*|http SERVER {_TEXT} SCHEME 'BASIC'"
 )
 _USER = re.compile(
