@@ -5,6 +5,7 @@ from __future__ import annotations
 from asynch.errors import ClickHouseException, ServerException
 
 from app.errors import StatementRefused, TargetError, TargetUnavailable
+from workers.access.statements import masked
 
 # The same statement may work later, so the whole lane waits. Every other code that a server answers
 # with concerns the statement. ClickHouse, src/Common/ErrorCodes.cpp.
@@ -39,18 +40,25 @@ _SHOWN = 1000  # characters of a statement of up to 200,000 that go into an erro
 
 
 def mapped(error: Exception, *, statement: str = "", logging_in: bool = False) -> TargetError:
-    """Return `error` as ours. While logging in, any answer means that the target can't be used."""
+    """Return `error` as ours, with no hash of a password in it: it goes into letters and logs.
+
+    While logging in, any answer means that the target can't be used.
+    """
     code = getattr(error, "code", None)
-    shown = statement[:_SHOWN]
+    shown = _shown(statement)
     if not isinstance(error, ServerException):
-        text = str(error) or type(error).__name__
+        text = masked(str(error)) or type(error).__name__
         return TargetUnavailable(text, code=code, statement=shown)
     kind = TargetUnavailable if logging_in or code in UNAVAILABLE else StatementRefused
-    return kind(error.message, code=code, statement=shown)
+    return kind(masked(error.message), code=code, statement=shown)
 
 
 def timed_out(what: str, seconds: float, *, statement: str = "") -> TargetUnavailable:
     """Whether the statement was carried out is unknown, and it may still run: observe."""
     return TargetUnavailable(
-        f"no answer to {what} within {seconds:g} s", code=209, statement=statement[:_SHOWN]
+        f"no answer to {what} within {seconds:g} s", code=209, statement=_shown(statement)
     )
+
+
+def _shown(statement: str) -> str:
+    return masked(statement[: 2 * _SHOWN])[:_SHOWN]

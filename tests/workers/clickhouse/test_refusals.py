@@ -8,7 +8,7 @@ import pytest
 from asynch import errors
 
 from app.errors import StatementRefused, TargetError, TargetUnavailable
-from workers.clickhouse.refusals import mapped
+from workers.clickhouse.refusals import mapped, timed_out
 
 # The driver's constructors have no types.
 driver: Any = errors
@@ -52,3 +52,16 @@ def test_whatever_a_log_in_is_answered_with_the_target_can_not_be_used() -> None
 
 def test_a_long_statement_is_cut() -> None:
     assert len(mapped(answer(62), statement="x" * 200_000).statement) == 1000
+
+
+def test_no_hash_of_a_password_gets_into_an_error() -> None:
+    hashed = "0123456789abcdef" * 4
+    sql = f"CREATE USER `ana` IDENTIFIED WITH sha256_hash BY '{hashed}' SALT '{hashed}'"
+    told = driver.ServerException(f"Syntax error: failed at position 9: {sql}", 62)
+    broken = OSError(f"lost while sending {sql}")
+    for failure in (
+        mapped(told, statement=sql),
+        mapped(broken, statement=sql),
+        timed_out("a statement", 1, statement="x" * 990 + sql),
+    ):
+        assert hashed[:16] not in str(failure) + repr(failure) + (failure.statement or "")
