@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 import pytest
@@ -157,9 +158,11 @@ class Scim:
         reply = (await self.get(f"/Groups/{group}")).ok(200)
         return [member["value"] for member in reply.json.get("members", [])]
 
-    async def names(self, path: str, attribute: str = "userName") -> list[str]:
-        """Return one attribute of every resource in a list."""
-        return [found[attribute] for found in (await self.get(path)).ok(200).json["Resources"]]
+    async def find(self, endpoint: str, filter_: str, **parameters: object) -> list[Any]:
+        """Return the resources that a filter finds."""
+        query = urlencode({"filter": filter_, **parameters}, quote_via=quote)
+        found: list[Any] = (await self.get(f"/{endpoint}?{query}")).ok(200).json["Resources"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
