@@ -73,7 +73,15 @@ def digest(tenant: Tenant) -> str:
     """
     role_map = RoleMap.of(tenant)
     told = tenant.model_dump(
-        mode="json", exclude={"targets", "groups", "default_roles", "verified_domains"}
+        mode="json",
+        exclude={
+            "targets",
+            "groups",
+            "default_roles",
+            "verified_domains",
+            "schemas",
+            "applied_state",
+        },
     )
     told["mappings"] = [[mapping.key, mapping.roles] for mapping in role_map.mappings]
     told["default_roles"] = sorted(role_map.default_roles)

@@ -11,8 +11,10 @@ from pydantic_core import ErrorDetails
 
 from app.config.expression import check_expression
 from app.config.privileges import Privilege, parse_privilege, parse_table
+from app.config.schemas import DeclaredSchema, Urn, clashes, resource_types
 from app.config.section import Flag, Section, Text, one_of
 from app.config.template import Template
+from app.scim.attribute import ResourceType
 from app.scim.password import Hasher, Method
 from app.scim.text import fold
 
@@ -153,7 +155,10 @@ class RoleDefinition(Section):
 
 
 class Tenant(Section):
-    """One organisation. `verified_domains` are folded; empty means that any domain is taken."""
+    """One organisation. `verified_domains` are folded; empty means that any domain is taken.
+
+    `applied_state`: whether answers hold the Applied extension on request only or by default.
+    """
 
     targets: SomeNames
     user_name: UserNameTemplate = Template.parse("{userName}")
@@ -169,12 +174,24 @@ class Tenant(Section):
     authentication: Authentication = NoAuthentication()
     groups: tuple[GroupMapping, ...] = ()
     roles: Mapping[Text, RoleDefinition] = {}
+    schemas: Mapping[Urn, DeclaredSchema] = {}
+    applied_state: Literal["request", "default"] = "request"
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {
         ("unmapped_groups", "create"): "create is beyond this version, which does ignore only",
         ("adopt_existing_users", True): "true is beyond this version; users that exist stay as is",
         ("purge_after_days", ...): "is beyond this version: locked users stay locked; remove it",
     }
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        for urn in clashes(raw.get("schemas")):
+            yield "schemas", f"has {urn} twice; URNs ignore case"
+
+    @property
+    def resource_types(self) -> Mapping[str, ResourceType]:
+        """Return the resource types of this tenant by name; made anew, so keep them."""
+        return resource_types(self.schemas, self.applied_state)
 
     @property
     def hasher(self) -> Hasher | None:

@@ -7,7 +7,7 @@ this needs are made once, with the value that they belong to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -102,6 +102,10 @@ class ResourceType:
         object.__setattr__(self, "core", core)
         object.__setattr__(self, "_core", _by_name(core))
         object.__setattr__(self, "_schemas", MappingProxyType(schemas))
+
+    def extended(self, *extensions: Schema) -> ResourceType:
+        """Return the same type with these extensions as well."""
+        return replace(self, extensions=(*self.extensions, *extensions))
 
     @property
     def naming(self) -> Attribute:

@@ -169,10 +169,20 @@ def checked_object(body: object, limits: Limits, *, deep: bool = True) -> dict[s
 
 
 def require(resource_type: ResourceType, document: dict[str, Any]) -> None:
-    """Raise InvalidValue if a required attribute has no value."""
-    for attribute in resource_type.schema.attributes:
-        if attribute.required and attribute.name not in document:
-            raise InvalidValue(f"{attribute.name}: is required")
+    """Raise InvalidValue if a required attribute has no value.
+
+    Those of an extension are required where the resource has the extension at all.
+    """
+    _require(resource_type.schema.attributes, document, "")
+    for schema in resource_type.extensions:
+        if (held := document.get(schema.id)) is not None:
+            _require(schema.attributes, held, f"{schema.id}:")
+
+
+def _require(attributes: tuple[Attribute, ...], held: dict[str, Any], where: str) -> None:
+    for attribute in attributes:
+        if attribute.required and attribute.name not in held:
+            raise InvalidValue(f"{join(where, attribute.name)}: is required")
 
 
 def refuse_immutable_changes(
