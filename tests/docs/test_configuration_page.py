@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from app.config.rolemap import RoleMap
+from app.config.schemas import DeclaredAttribute, DeclaredSchema
 from app.config.settings import (
     Drift,
     Limits,
@@ -29,13 +30,14 @@ from app.config.tenant import (
     Ldap,
     NoAuthentication,
     NoPassword,
+    Password,
     RoleDefinition,
     SslCertificate,
     Tenant,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-METHODS = (Ldap, Kerberos, SslCertificate, Http, NoAuthentication, NoPassword)
+METHODS = (Ldap, Kerberos, SslCertificate, Http, Password, NoAuthentication, NoPassword)
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[redis]": (RedisSettings,),
     "[receiver]": (ReceiverSettings,),
@@ -47,6 +49,8 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[tenants.NAME.authentication]": METHODS,
     "[[tenants.NAME.groups]]": (GroupMapping,),
     "[tenants.NAME.roles.ROLE]": (RoleDefinition,),
+    '[tenants.NAME.schemas."URN"]': (DeclaredSchema,),
+    '[[tenants.NAME.schemas."URN".attributes]]': (DeclaredAttribute,),
 }
 # Never in the file: it comes from password_env or password_file.
 HIDDEN = {"password"}
