@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from app.scim.attribute import SCHEMAS, Attribute, ResourceType, Schema
 from app.scim.limits import DEFAULT_LIMITS, Limits
 from app.scim.members import MemberChange
 from app.scim.paths import shown
+from app.scim.quirks import Quirk
 from app.scim.schema import GROUP
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # exactly Unicode's category Cc
@@ -43,22 +44,26 @@ class Parsed:
     """A body, read: the document, and the names in it that no schema knows, as they were sent.
 
     `secret`: the password in the clear, to be hashed at once; None where the body has none.
+    `quirks`: where the body was not what the RFC says.
     """
 
     document: dict[str, Any]
     ignored: tuple[str, ...]
     secret: str | None = field(default=None, repr=False)
+    quirks: frozenset[Quirk] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the reading of one body carries along: its limits, and the names that are left out."""
+    """What the reading of one body carries along: its limits, and what is to be told of it."""
 
     limits: Limits
     ignored: dict[str, None] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list, repr=False)
+    quirks: set[Quirk] = field(default_factory=set)
 
     def ignore(self, where: str, name: str) -> None:
+        self.quirks.add(Quirk.UNKNOWN_ATTRIBUTE)
         self.ignored[shown(INDEX.sub("", join(where, name)))] = None
 
 
@@ -75,7 +80,8 @@ def parse_resource(
     """
     reading = Reading(limits)
     document = _read_resource(resource_type, checked_object(body, limits), reading)
-    return Parsed(document, tuple(reading.ignored), next(iter(reading.secrets), None))
+    secret = next(iter(reading.secrets), None)
+    return Parsed(document, tuple(reading.ignored), secret, frozenset(reading.quirks))
 
 
 def parse_group(
@@ -144,7 +150,7 @@ def read_one(attribute: Attribute, value: object, where: str, reading: Reading) 
         case "complex":
             return _read_complex(attribute, value, where, reading)
         case "boolean":
-            return _read_boolean(value, where)
+            return _read_boolean(value, where, reading)
         case "integer" | "decimal":
             return _read_number(attribute, value, where)
         case _:
@@ -248,6 +254,7 @@ def _read_resource(
     resource_type: ResourceType, body: dict[str, Any], reading: Reading
 ) -> dict[str, Any]:
     named = _by_key(body, "")
+    reading.quirks.update(_schema_quirks(resource_type, named))
     document: dict[str, Any] = {SCHEMAS.name: []}
     _read_attributes(resource_type.core, named, "", reading, document)
     for schema in resource_type.extensions:
@@ -261,6 +268,23 @@ def _read_resource(
     return document
 
 
+def _schema_quirks(
+    resource_type: ResourceType, named: dict[str, tuple[str, Any]]
+) -> Iterator[Quirk]:
+    """Yield what `schemas` has that is not the URN of a schema of today; the URL names the type."""
+    _, listed = named.get(SCHEMAS.key, ("", None))
+    if not listed:
+        yield Quirk.SCHEMAS_MISSING
+    for urn in listed if isinstance(listed, list) else [listed]:
+        if not isinstance(urn, str):
+            continue
+        schema = resource_type.known_schema(urn)
+        if schema is None:
+            yield Quirk.FOREIGN_SCHEMA
+        elif urn.lower() != schema.keys[0]:
+            yield Quirk.OLD_SCHEMA
+
+
 def _read_extension(
     schema: Schema, named: dict[str, tuple[str, Any]], reading: Reading
 ) -> dict[str, Any]:
@@ -272,6 +296,8 @@ def _read_extension(
             continue
         if not isinstance(value, dict):
             raise InvalidValue(f"{shown(name)}: must be an object")
+        if key != schema.keys[0]:
+            reading.quirks.add(Quirk.OLD_SCHEMA)
         prefix = f"{schema.id}:"
         extension |= _read_members_of(schema.attributes, value, prefix, reading)
     return extension
@@ -289,6 +315,7 @@ def _read_complex(attribute: Attribute, value: object, where: str, reading: Read
         raise wrong_type(attribute, where)
     if value == "":
         return None
+    reading.quirks.add(Quirk.BARE_VALUE)
     read = read_one(main, value, where, reading)
     return None if main.mutability == "readOnly" else {main.name: read}
 
@@ -331,8 +358,12 @@ def _read_attributes(
             other = named.pop(alias, None)
             if found is None or found[1] is None:
                 found = other
+                if other is not None:
+                    reading.quirks.add(Quirk.OTHER_NAME)
         if found is None or found[1] is None or attribute.mutability == "readOnly":
             continue
+        if attribute.multi_valued and not isinstance(found[1], list):
+            reading.quirks.add(Quirk.VALUE_WITHOUT_LIST)
         if attribute.separate:
             continue
         read = read_attribute(attribute, found[1], join(where, attribute.name), reading)
@@ -362,11 +393,11 @@ def _read_values(
     return values or None
 
 
-def _read_boolean(value: object, where: str) -> bool:
-    """Entra ID sends "True" and "False" unless its tenant URL has a flag (aadOptscim062020)."""
+def _read_boolean(value: object, where: str, reading: Reading) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in {"true", "false"}:
+        reading.quirks.add(Quirk.BOOLEAN_AS_TEXT)
         return value.lower() == "true"
     raise InvalidValue(f"{where}: must be true or false")
 
