@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.directory.events import Event, read
-from app.directory.keys import Keys
+from app.directory.keys import Keys, Kind
 from app.directory.lanes import RESYNC_DONE, RESYNC_START, ROLE, LaneStore, ResyncStep
 from app.directory.link import Link
-from app.directory.subjects import Subjects
+from app.directory.subjects import SUBJECT_KINDS, Subjects
 from workers.clickhouse.target import Target
 
 _PAGE = 100  # events read at once: one may name many thousand members
+
+# The stages of a resync that read the directory, each with the position that follows.
+_KINDS: Mapping[str, tuple[Kind, str]] = {"u": ("user", "a0"), "a": ("agent", "n0")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Work:
 
     async def _touched(self, event: Event) -> Iterable[str]:
         """Return the users whose access the event may change; ids of others do no harm."""
-        if event.type == "user":
+        if event.type in SUBJECT_KINDS:
             return (event.id,)
         itself = (event.id,) if event.all_members else ()
         return await self._subjects.below((*event.added, *event.removed, *itself))
@@ -115,8 +118,9 @@ class Work:
                 batch.users.setdefault(resource_id, None)
 
     async def _add_resync(self, batch: Batch, position: str) -> None:
-        """Go on through the directory (`u<seq>`), then through the names that were applied for
-        users of the past (`n<cursor>`), then through the target's managed users (`m<name>`).
+        """Go on through the directory's users (`u<seq>`) and agents (`a<seq>`), then through the
+        names that were applied for those of the past (`n<cursor>`), then through the target's
+        managed users (`m<name>`).
         """
         reached = position
         if position.startswith(RESYNC_START):
@@ -124,13 +128,14 @@ class Work:
             batch.roles, reached = None, "u0"
         stage, at = reached[0], reached[1:]
         users: list[str] = []
-        if stage == "u":
-            created = await self._subjects.created_after(int(at), self._max_users)
+        if stage in _KINDS:
+            kind, then = _KINDS[stage]
+            created = await self._subjects.created_after(kind, int(at), self._max_users)
             users = [user for user, _ in created]
-            reached = f"u{created[-1][1]}" if len(created) == self._max_users else "n0"
+            reached = f"{stage}{created[-1][1]}" if len(created) == self._max_users else then
         elif stage == "n":
             next_at, named = await self._store.scan_names(int(at), self._max_users)
-            users = await self._subjects.not_users(named)
+            users = await self._subjects.gone(named)
             reached = f"n{next_at}" if next_at else "m"
         else:
             reached = await self._add_strays(batch, at)

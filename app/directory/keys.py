@@ -6,12 +6,15 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     seq                     counter: the last event's number
     events                  stream: the event log; entry `seq-0` is event `seq`
     dirty                   hash: target -> ms since when the lane has something to do
-    user:ID, group:ID       string: a header line (see `record.py`) and the SCIM document
-    users, groups           zset: id by the seq of its creation, the order of lists
-    users:userName, groups:displayName           hash: folded name -> id, unique
-    users:externalId, groups:externalId          zset: `value NUL id`, ordered by bytes
+    KIND:ID                 string: a header line (see `record.py`) and the SCIM document
+    KINDs                   zset: id by the seq of its creation, the order of lists
+    KINDs:NAME              hash: folded name -> id, unique (`users:userName`, see `KINDS`)
+    KINDs:externalId        zset: `value NUL id`, ordered by bytes
     members:GROUP           zset: member id by the seq that added it
     memberof:MEMBER         set: group ids
+    pending                 zset: `group NUL member` by ms since when the member is no resource
+    secrets                 hash: resource id -> what its password was turned into
+    cursors                 string: the key that this tenant's paging cursors are signed with
     links                   hash: role-map key -> group id (a renamed group stays linked)
     tokens                  hash: token id -> JSON with the secret's hash
     lane:TARGET             hash: cursor and state of the lane
@@ -22,6 +25,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     names:TARGET            hash: user id -> ClickHouse name as last applied
     holders:TARGET          hash: the same the other way round
     intents:TARGET          hash: ClickHouse name that is about to appear -> user id
+    secrets:TARGET          hash: user id -> digest of the password's hash as last applied
     roles:TARGET            hash: role -> definition as last applied, "" if about to be created
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
@@ -29,10 +33,32 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["user", "group"]
+Kind = Literal["user", "group", "agent", "application"]
+
+
+@dataclass(frozen=True, slots=True)
+class KindOfResource:
+    """`type`: its ResourceType's name. `name`: the attribute that is unique, compared folded."""
+
+    type: str
+    name: str
+
+
+# The kinds that a directory can hold: everything that differs between them in Redis. Members of
+# groups are of any kind. The scripts know the same ones (`orders` in lua/_log.lua).
+KINDS: Mapping[Kind, KindOfResource] = MappingProxyType(
+    {
+        "user": KindOfResource("User", "userName"),
+        "group": KindOfResource("Group", "displayName"),
+        "agent": KindOfResource("Agent", "name"),
+        "application": KindOfResource("AgenticApplication", "name"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +91,18 @@ class Keys:
     def tokens(self) -> str:
         return f"{self.prefix}tokens"
 
+    @property
+    def pending(self) -> str:
+        return f"{self.prefix}pending"
+
+    @property
+    def secrets(self) -> str:
+        return f"{self.prefix}secrets"
+
+    @property
+    def cursors(self) -> str:
+        return f"{self.prefix}cursors"
+
     def resource(self, kind: Kind, resource_id: str) -> str:
         return f"{self.prefix}{kind}:{resource_id}"
 
@@ -72,7 +110,7 @@ class Keys:
         return f"{self.prefix}{kind}s"
 
     def names(self, kind: Kind) -> str:
-        return f"{self.prefix}{kind}s:{'userName' if kind == 'user' else 'displayName'}"
+        return f"{self.prefix}{kind}s:{KINDS[kind].name}"
 
     def external_ids(self, kind: Kind) -> str:
         return f"{self.prefix}{kind}s:externalId"
@@ -96,6 +134,7 @@ LanePart = Literal[
     "names",
     "holders",
     "intents",
+    "secrets",
     "roles",
     "vocabulary",
     "letters",

@@ -73,7 +73,8 @@ class Acknowledgement:
     `cursor`: the last applied seq. `names`: ClickHouse name by user id, None = has none any more.
     `settled`: intended names whose fate is known. `done`: to-do entries with the number under which
     they were read. `letters`: None = resolved. `roles`: definitions that are in place, None = the
-    role could not be made. `resync`: None = not part of the batch.
+    role could not be made. `secrets`: digest of the applied password by user id, None = has none.
+    `resync`: None = not part of the batch.
     """
 
     cursor: int
@@ -82,6 +83,7 @@ class Acknowledgement:
     done: Mapping[str, int] = field(default_factory=dict)
     letters: Mapping[str, Letter | None] = field(default_factory=dict)
     roles: Mapping[str, str | None] = field(default_factory=dict)
+    secrets: Mapping[str, str | None] = field(default_factory=dict)
     resync: ResyncStep | None = None
 
 
@@ -185,6 +187,7 @@ class LaneStore:
             "done": dict(batch.done),
             "letters": letters,
             "roles": {r: False if text is None else text for r, text in batch.roles.items()},
+            "secrets": {i: False if d is None else d for i, d in batch.secrets.items()},
         }
         step = batch.resync or ResyncStep("", "")
         return bool(

@@ -1,4 +1,4 @@
-"""What a lane reads of the directory: users as they are now, each seen at one moment.
+"""What a lane reads of the directory: users and agents as they are now, each seen at one moment.
 
 A user's document and groups are read in one transaction: read apart, a commit in between could make
 a mixture that never was, such as somebody active with the groups that she got while inactive. How
@@ -8,31 +8,39 @@ groups lie in groups is read after it: a change of that touches everybody below 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from app.directory.keys import Keys
+from app.directory.keys import Keys, Kind
 from app.directory.link import Link
 from app.directory.record import parse_stored
 from app.scim.text import fold
 
 _AT_ONCE = 500  # users in one transaction: about 2 ms of Redis
 
+# Who gets a user on a target, in the order in which a resync goes through them.
+SUBJECT_KINDS: tuple[Literal["user", "agent"], ...] = ("user", "agent")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A user as the directory and the lane have it.
+    """A user or an agent as the directory and the lane have it.
 
-    `document` None: it is deleted, or was never a user. `groups`: ids of the groups that it is in,
-    also through other groups. `links`: the group id behind each key of the role map. `applied`: its
-    ClickHouse name on the target as last acknowledged, None if it has none.
+    `document` None: it is deleted, or was never one of the two. `groups`: ids of the groups that it
+    is in, also through other groups. `links`: the group id behind each key of the role map.
+    `applied`: its ClickHouse name on the target as last acknowledged, None if it has none.
+    `secret`: what its password was turned into, "" for none; `applied_digest`: the digest of the
+    one on the target.
     """
 
     id: str
+    kind: Literal["user", "agent"]
     document: Mapping[str, Any] | None
     groups: frozenset[str]
     links: Mapping[str, str]
     applied: str | None
+    secret: str = field(default="", repr=False)
+    applied_digest: str = ""
 
 
 class Subjects:
@@ -58,20 +66,29 @@ class Subjects:
         pipe = self._link.redis.pipeline(transaction=True)
         pipe.hgetall(keys.links)
         pipe.hmget(keys.lane("names", self._target), list(ids))
-        pipe.mget([keys.resource("user", i) for i in ids])
+        pipe.hmget(keys.secrets, list(ids))
+        pipe.hmget(keys.lane("secrets", self._target), list(ids))
+        for kind in SUBJECT_KINDS:
+            pipe.mget([keys.resource(kind, i) for i in ids])
         for i in ids:
             pipe.smembers(keys.member_of(i))
-        raw_links, names, documents, *groups = await self._link.call(pipe.execute())
+        found = await self._link.call(pipe.execute())
+        raw_links, names, secrets, digests, users, agents, *groups = found
         links = {key.decode(): group.decode() for key, group in raw_links.items()}
         return [
             Subject(
                 id=i,
-                document=parse_stored(i, raw).document if raw else None,
+                kind="agent" if agent else "user",
+                document=parse_stored(i, user or agent).document if user or agent else None,
                 groups=frozenset(g.decode() for g in its_groups),
                 links=links,
                 applied=None if name is None else name.decode(),
+                secret=(secret or b"").decode(),
+                applied_digest=(digest or b"").decode(),
             )
-            for i, name, raw, its_groups in zip(ids, names, documents, groups, strict=True)
+            for i, name, secret, digest, user, agent, its_groups in zip(
+                ids, names, secrets, digests, users, agents, groups, strict=True
+            )
         ]
 
     async def _above(self, groups: Iterable[str]) -> dict[str, frozenset[str]]:
@@ -102,14 +119,16 @@ class Subjects:
         found = await self._link.call(self._link.redis.hmget(key, list(names)))  # type: ignore[arg-type]
         return {name: i.decode() for name, i in zip(names, found, strict=True) if i is not None}
 
-    async def users_named(self, user_names: Sequence[str]) -> dict[str, str]:
-        """Return the id of the user that has each of these userNames now, in any case."""
-        if not user_names:
-            return {}
-        key = self._keys.names("user")
-        folded = [fold(name) for name in user_names]
-        found = await self._link.call(self._link.redis.hmget(key, folded))  # type: ignore[arg-type]
-        return {name: i.decode() for name, i in zip(user_names, found, strict=True) if i}
+    async def named(self, names: Sequence[str]) -> set[str]:
+        """Return the ids of the users and agents that have one of these names now, in any case."""
+        if not names:
+            return set()
+        folded = [fold(name) for name in names]
+        pipe = self._link.redis.pipeline(transaction=False)
+        for kind in SUBJECT_KINDS:
+            pipe.hmget(self._keys.names(kind), folded)
+        found = await self._link.call(pipe.execute())
+        return {i.decode() for ids in found for i in ids if i is not None}
 
     async def below(self, ids: Sequence[str]) -> list[str]:
         """Return these ids and, where one is a group, its members, and so on downwards."""
@@ -135,21 +154,28 @@ class Subjects:
         )
         return [i for i, score in zip(ids, scores, strict=True) if score is not None]
 
-    async def created_after(self, seq: int, count: int) -> list[tuple[str, int]]:
-        """Return users in the order of their creation, with its seq."""
+    async def created_after(self, kind: Kind, seq: int, count: int) -> list[tuple[str, int]]:
+        """Return resources of this kind in the order of their creation, with its seq."""
         found = await self._link.call(
             self._link.redis.zrangebyscore(
-                self._keys.order("user"), f"({seq}", "+inf", start=0, num=count, withscores=True
+                self._keys.order(kind), f"({seq}", "+inf", start=0, num=count, withscores=True
             )
         )
         return [(i.decode(), int(score)) for i, score in found]
 
-    async def not_users(self, ids: Sequence[str]) -> list[str]:
-        """Return those of `ids` that no user of the directory has."""
+    async def gone(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that no user and no agent of the directory has."""
         if not ids:
             return []
-        found = await self._link.call(self._link.redis.zmscore(self._keys.order("user"), list(ids)))
-        return [i for i, score in zip(ids, found, strict=True) if score is None]
+        pipe = self._link.redis.pipeline(transaction=False)
+        for kind in SUBJECT_KINDS:
+            pipe.zmscore(self._keys.order(kind), list(ids))
+        scores = await self._link.call(pipe.execute())
+        return [
+            i
+            for i, *of_kinds in zip(ids, *scores, strict=True)
+            if not any(score is not None for score in of_kinds)
+        ]
 
 
 def _closed(groups: frozenset[str], above: Mapping[str, frozenset[str]]) -> frozenset[str]:

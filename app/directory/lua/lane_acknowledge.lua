@@ -3,7 +3,8 @@
 -- ARGV   2 epoch   3 seq that is now applied
 --        4, 5 resync: the position it began at, the one it reached ('' = not part of this batch)
 --        6 JSON {"names": {id: name | false}, "done": {id: asked}, "letters": {id: letter | false},
---                "roles": {role: definition | false}, "settled": [name]}
+--                "roles": {role: definition | false}, "secrets": {id: digest | false},
+--                "settled": [name]}
 --                letters and definitions are JSON texts; settled: intents that are over
 -- Reply  1, or 0 if the lease is gone (nothing is written; the next holder does the batch again)
 -- An id that was asked for again after this batch read it stays on the to-do list.
@@ -40,6 +41,10 @@ each(batch.letters,
 each(batch.roles,
   function(role, definition) redis.call('HSET', roles, role, definition) end,
   function(role) redis.call('HDEL', roles, role) end)
+local secrets = prefix .. 'secrets:' .. target
+each(batch.secrets,
+  function(id, digest) redis.call('HSET', secrets, id, digest) end,
+  function(id) redis.call('HDEL', secrets, id) end)
 for _, name in ipairs(batch.settled) do redis.call('HDEL', intents, name) end
 for id, asked in pairs(batch.done) do
   if tonumber(redis.call('ZSCORE', todo, id) or '-1') == asked then redis.call('ZREM', todo, id) end

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.clock import Clock
+from app.directory.keys import Keys
 from workers.access.statements import Statement, quote_identifier
 
 if TYPE_CHECKING:
@@ -173,7 +174,9 @@ class TestAccessFollowsTheDirectory:
         ana = await world.user("ana")
         one = await world.group("Analysts", ana)
         two = await world.group("Writers", one)
-        await world.members(one, add=(two,))
+        keys = Keys(world.tenant)  # by hand: the directory refuses it, an older one did not
+        await world.link.redis.zadd(keys.members(one), {two: 1})
+        await world.link.redis.sadd(keys.member_of(two), one)  # type: ignore[misc]
         await world.drain()
         assert await world.held() == {"ana": {E, A, W}}
 
@@ -613,7 +616,7 @@ class TestTargetFaults:
         await world.drain()
         assert await world.held() == {"ana": {E}, "mallory": None, "ghost": {E}}
         await world.store.ask(resync=True)
-        assert [batch["steps"] for batch in await world.drain()] == [0, 0, 0]
+        assert not any(batch["steps"] for batch in await world.drain())
 
     async def test_a_directory_that_was_lost_takes_nobodys_access(self, world: World) -> None:
         """An empty Redis says nothing: it has to be filled again first."""
