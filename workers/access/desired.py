@@ -23,9 +23,11 @@ from app.config.tenant import (
 from app.config.tenant import (
     RoleDefinition as ConfiguredRole,
 )
+from app.errors import InvalidValue
 from app.scim.agents import AGENT
 from app.scim.password import parse_hashed
 from app.scim.schema import USER
+from app.scim.text import fold
 from app.scim.validity import valid_until
 from workers.access.model import Login, RoleDefinition, Wanted
 from workers.access.statements.quoting import FIRST_END
@@ -73,7 +75,14 @@ class Rules:
         )
 
     def name(self, user_name: str) -> str:
-        """Return the ClickHouse name of the person with this userName, or of the agent so named."""
+        """Return the ClickHouse name of the person with this userName, or of the agent so named.
+
+        Raises InvalidValue where the local part is the name and the domain is not the tenant's:
+        an agent `ana@elsewhere` would be `ana@acme.example`. `user_name_behind` relies on it.
+        """
+        domain = user_name.rpartition("@")[2]
+        if self.user_name.localpart and fold(domain) not in self.domains:
+            raise InvalidValue(f"the name must be an address at {' or '.join(self.domains)}")
         return self.user_name.render(tenant=self.tenant, user_name=user_name)
 
     def user_name_behind(self, name: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.config.tenant import Tenant
+from app.errors import InvalidValue
 from app.scim.validity import VALIDITY_URN
 from workers.access.desired import Identity, Kind, Rules, identity
 from workers.access.model import Login, Wanted
@@ -54,6 +55,21 @@ def test_agents_get_what_people_get(kind: Kind, naming: str) -> None:
         roles=frozenset({"employee", "robot"}),
         login=Login("kerberos"),
     )
+
+
+LOCALPART = {"user_name": "{userName|localpart}", "verified_domains": ["acme.example"]}
+
+
+@pytest.mark.parametrize("name", ["bot", "bot@elsewhere.example", "bot@", "@acme.example", ""])
+def test_nobody_gets_a_name_by_an_address_elsewhere(name: str) -> None:
+    with pytest.raises(InvalidValue):
+        rules(**LOCALPART).name(name)
+
+
+def test_a_name_leads_back_to_the_address_behind_it() -> None:
+    of = rules(**LOCALPART)
+    assert of.name("Ana@ACME.example") == "Ana"
+    assert of.user_name_behind("Ana") == "Ana@acme.example"
 
 
 @pytest.mark.parametrize("kind", ["user", "agent"])
