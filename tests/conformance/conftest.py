@@ -39,7 +39,7 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 STARTS_S = 20.0
-TENANTS = 200  # each test takes one that nobody has used
+TENANTS = 600  # each test takes one that nobody has used
 
 FILE = """
 [redis]
@@ -140,7 +140,7 @@ class Scim:
     async def delete(self, path: str) -> Reply:
         return await self.send("DELETE", path)
 
-    async def user(self, name: str | None = None, **attributes: Any) -> str:
+    async def user(self, name: str | None = None, /, **attributes: Any) -> str:
         """Create a user; return its id."""
         body = {"schemas": [USER], "userName": name or f"u-{uuid.uuid4().hex}"} | attributes
         return (await self.post("/Users", body)).ok(201).id
@@ -176,10 +176,11 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The running receiver; `take` gives a tenant that nobody else has."""
+    """The running receiver; `take` gives a tenant that nobody else has. `data`: Redis's files."""
 
     root: str
     log: Path
+    data: Path
     _unused: list[Access]
 
     def take(self) -> Access:
@@ -207,7 +208,7 @@ def live(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) ->
         _wait_until_open(process, port, folder / "log")
         root = f"http://127.0.0.1:{port}"
         unused = [Access(n, f"{root}/scim/{n}/v2", t) for n, t in zip(names, secrets, strict=True)]
-        yield Live(root, folder / "log", unused)
+        yield Live(root, folder / "log", redis_server.data_dir, unused)
     finally:
         process.terminate()
         process.wait()
