@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from app.config.settings import Settings
 from app.config.target import Host
 from app.config.tenant import Ldap, NoAuthentication
 from app.errors import ConfigError
+from app.scim.password import Hasher
 
 MINIMAL = """
 [redis]
@@ -111,6 +113,31 @@ row_filters = { "analytics.orders" = "tenant = 'acme'" }
     assert analyst.row_filters == {"analytics.orders": "tenant = 'acme'"}
     assert "swordfish" not in repr(settings)
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("authentication", "hasher"),
+    [
+        ('method = "password"', Hasher("sha256")),
+        ('method = "password"\nhash = "bcrypt"', Hasher("bcrypt")),
+        ('method = "kerberos"', None),
+        ("", None),
+    ],
+)
+def test_passwords_are_hashed_where_they_are_the_way_in_and_else_ignored(
+    tmp_path: Path, authentication: str, hasher: Hasher | None
+) -> None:
+    table = f"[tenants.acme.authentication]\n{authentication}" if authentication else ""
+    assert read(tmp_path, MINIMAL + table).tenants["acme"].hasher == hasher
+
+
+def test_bcrypt_without_its_package_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    text = MINIMAL + '[tenants.acme.authentication]\nmethod = "password"\nhash = "bcrypt"'
+    (told,) = problems(tmp_path, text)
+    assert told.startswith("tenants.acme.authentication.hash: bcrypt needs the package bcrypt")
 
 
 TWO_DOMAINS = """

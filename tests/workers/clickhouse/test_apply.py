@@ -47,7 +47,7 @@ LOGINS = (
     Login("no_authentication"),
     Login("no_password"),
     Login("kerberos", until=2_000_000_000),
-    Login("ldap", (("server", "corp"),), until=4_000_000_000),
+    Login("ldap", (("server", "corp"),), until=0xFFFF_FFFF),
     Login("no_authentication", until=2_000_000_000),
     Login("http", (("server", "sso"), ("scheme", "BASIC")), until=2_000_000_000),
     Login("sha256_password", secret=Hasher().hashed("right")),
