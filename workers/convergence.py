@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from app.clock import Clock
 from app.directory.lanes import ROLE, LaneStore, Letter
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
@@ -15,7 +16,15 @@ from workers.access.model import Actual, RoleDefinition, Wanted
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.plan import Plan, plan
 from workers.access.roles import plan_roles
-from workers.access.steps import TAKING, Create, Rename, UserStep, narrow
+from workers.access.steps import (
+    TAKING,
+    Authenticate,
+    Create,
+    Rename,
+    Unlock,
+    UserStep,
+    narrow,
+)
 from workers.clickhouse.apply import Failure, apply
 from workers.clickhouse.target import Target
 from workers.lease import Lease
@@ -31,16 +40,19 @@ _decode = msgspec.json.Decoder(RoleDefinition).decode
 
 @dataclass(slots=True)
 class Outcome:
-    """What was reached. `names`, `settled` and `roles` as in `Acknowledgement`.
+    """What was reached. `names`, `settled`, `roles` and `secrets` as in `Acknowledgement`.
 
     `letters`: those that the resources had before, `faults`: those that they have to get, both by
     id; `tried`: the ids whose letters are over if they have no fault. `wiped`: the target had
-    forgotten everything.
+    forgotten everything. `ends`: when the validity of somebody active ends (seconds since 1970), by
+    resource id.
     """
 
     names: dict[str, str | None] = field(default_factory=dict)
     settled: list[str] = field(default_factory=list)
     roles: dict[str, str | None] = field(default_factory=dict)
+    secrets: dict[str, str | None] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
     letters: Mapping[str, Letter] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
@@ -62,6 +74,7 @@ class Convergence:
     target: Target
     lease: Lease
     vocabulary: frozenset[str]
+    clock: Clock
     log_comment: str
 
     async def run(
@@ -87,7 +100,8 @@ class Convergence:
         *,
         fresh: bool,
     ) -> Outcome:
-        people = await gather(self.subjects, self.setup.rules, ids, strays)
+        now_s = self.clock.now_ms() / 1000
+        people = await gather(self.subjects, self.setup.rules, ids, strays, now_s=now_s)
         role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
         letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())
@@ -206,10 +220,17 @@ class Convergence:
             failed |= {failure.name: failure for failure in failures}
             outcome.steps += len(steps)
             actual = await self._observe(people, fresh=fresh)
-            people = people.told(_without_failed(made, steps, failed))
+            secrets = _secrets_set(steps, wanted, failed)
+            people = people.told(_without_failed(made, steps, failed)).with_applied(secrets)
+            outcome.secrets |= secrets
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed)
         _add_names(outcome, people, actual, intended, refused)
+        outcome.ends = {
+            i: person.want.login.until
+            for i, person in people.persons.items()
+            if person.want.active and person.want.login.until is not None
+        }
 
     async def _intend(self, steps: Iterable[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:
         """Note the names that these steps make, before the first of them is sent."""
@@ -252,6 +273,20 @@ def _without_failed(
     """Return the names that were really made: a refused DROP or RENAME leaves the old user."""
     stayed = {step.name for step in steps if isinstance(step, Rename) and step.previous in failed}
     return {name: i for name, i in made.items() if name not in failed and name not in stayed}
+
+
+def _secrets_set(
+    steps: Iterable[UserStep], wanted: Iterable[Wanted], failed: Collection[str]
+) -> dict[str, str]:
+    """Return the digests of the passwords that these steps have set, by resource id."""
+    owners = {want.name: want.resource_id for want in wanted if want.name is not None}
+    return {
+        owners[name]: step.login.digest
+        for step in steps
+        if isinstance(step, Create | Unlock | Authenticate)
+        for name in step.names
+        if name not in failed
+    }
 
 
 def _add_faults(
@@ -307,6 +342,8 @@ def _add_names(
         name = next((n for n in called if n in managed and owners.get(n, i) == i), None)
         if name != person.applied:
             outcome.names[i] = name
+        if name is None:
+            outcome.secrets[i] = None
         for intent, owner in intended.items():
             if owner == i and (intent not in managed or intent == name or intent in owners):
                 outcome.settled.append(intent)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -156,6 +156,7 @@ class Lane:
             target=self.target,
             lease=lease,
             vocabulary=vocabulary,
+            clock=self.clock,
             log_comment=self._comment(batch, lease),
         )
         users, size = list(batch.users), _PARTS * self.settings.batch_users
@@ -176,6 +177,7 @@ class Lane:
             lease.require(await self.store.acknowledge(lease.epoch, done))
             retry, strays = frozenset(), []
             steps, letters = steps + outcome.steps, letters + len(outcome.faults)
+            await self._look_at_the_end(outcome.ends)
             if outcome.wiped and progress.cursor:
                 log.warning("target.wiped", tenant=self.setup.tenant, target=self.setup.target)
                 await self.store.ask(resync=True)
@@ -222,6 +224,7 @@ class Lane:
             done=batch.done,
             letters={**dict.fromkeys(over), **parked},
             roles=outcome.roles,
+            secrets={i: digest or None for i, digest in outcome.secrets.items()},
             resync=batch.resync,
         )
 
@@ -257,6 +260,16 @@ class Lane:
         if users:
             longest_s = self.settings.statement_seconds + _ON_ITS_WAY_S
             await self.store.suspect(users, round(longest_s * 1000))
+
+    async def _look_at_the_end(self, ends: Mapping[str, int]) -> None:
+        """Have whoever is valid until some time looked at then: ClickHouse bars the log-in itself,
+        the lane takes the roles.
+        """
+        at: dict[int, list[str]] = {}
+        for user, end in ends.items():
+            at.setdefault(end, []).append(user)
+        for end, users in at.items():
+            await self.store.expect(users, end * 1000)
 
     async def _release(self, epoch: int) -> None:
         """Give the lane back while this process ends; if that fails, the lease just runs out."""

@@ -70,7 +70,7 @@ async def _tend(
     elif not care.is_resyncing and _is_due(drainer, tenant, target, care):
         await store.ask(resync=True)
         drainer.wake(tenant, target)
-    elif care.suspects:
+    elif care.due:
         if await store.recall(_AT_ONCE):
             drainer.wake(tenant, target)
     elif again and care.revocations:

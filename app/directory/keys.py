@@ -22,6 +22,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     epoch:TARGET            counter of epochs
     todo:TARGET             zset: user ids to look at again, by the number of the asking
     suspects:TARGET         zset: user ids to look at again later, by when (ms)
+    ends:TARGET             zset: user ids by the end of their validity (ms)
     names:TARGET            hash: user id -> ClickHouse name as last applied
     holders:TARGET          hash: the same the other way round
     intents:TARGET          hash: ClickHouse name that is about to appear -> user id
@@ -131,6 +132,7 @@ LanePart = Literal[
     "epoch",
     "todo",
     "suspects",
+    "ends",
     "names",
     "holders",
     "intents",

@@ -208,8 +208,12 @@ class LaneStore:
         """Have these looked at again later, when no statement about them can be on its way."""
         await self._run("suspect", encode(list(resource_ids)), delay_ms)
 
+    async def expect(self, resource_ids: Iterable[str], at_ms: int) -> None:
+        """Have these looked at when their validity ends."""
+        await self._run("expect", encode(list(resource_ids)), at_ms)
+
     async def recall(self, count: int) -> int:
-        """Put at most `count` suspects whose time has come on the to-do list; return how many."""
+        """Put those whose time has come on the to-do list, `count` of each kind at most."""
         recalled: int = await self._run("recall", count)
         return recalled
 
@@ -325,15 +329,15 @@ class LaneCare:
     """What tells whether a lane needs more than its events.
 
     `resynced_ms`: when somebody last asked for a resync, 0 for never. `revocations`: ids of the
-    resources whose dead letter says that access is left which should be gone. `suspects`: how many
-    are to be looked at again by now.
+    resources whose dead letter says that access is left which should be gone. `due`: how many are
+    to be looked at again by now.
     """
 
     config: str
     is_resyncing: bool
     resynced_ms: int
     revocations: tuple[str, ...]
-    suspects: int
+    due: int
 
 
 async def read_care(
@@ -346,10 +350,11 @@ async def read_care(
         pipe.hmget(keys.lane("lane", target), ["config", "resync", "resynced"])
         pipe.hvals(keys.lane("letters", target))
         pipe.zcount(keys.lane("suspects", target), "-inf", now_ms)
+        pipe.zcount(keys.lane("ends", target), "-inf", now_ms)
     found = await link.call(pipe.execute()) if lanes else []
     cares = {}
-    for lane, (config, resync, resynced), letters, suspects in zip(
-        lanes, found[::3], found[1::3], found[2::3], strict=True
+    for lane, (config, resync, resynced), letters, suspects, ends in zip(
+        lanes, found[::4], found[1::4], found[2::4], found[3::4], strict=True
     ):
         left = (letter for letter in map(_decode_letter, letters) if letter.revocation)
         cares[lane] = LaneCare(
@@ -357,6 +362,6 @@ async def read_care(
             is_resyncing=resync is not None,
             resynced_ms=int(resynced or 0),
             revocations=tuple(letter.resource_id for letter in left),
-            suspects=suspects,
+            due=suspects + ends,
         )
     return cares

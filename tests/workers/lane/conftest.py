@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,14 @@ from app.config.load import check
 from app.config.overrides import Applied
 from app.config.rolemap import RoleMap
 from app.config.settings import Settings
+from app.config.tenant import Password
 from app.directory.directory import Directory, Origin
-from app.directory.keys import Keys
+from app.directory.keys import Keys, Kind
 from app.directory.lanes import LaneStatus, LaneStore, Letter
 from app.directory.link import Link, connect
 from app.errors import StatementRefused, TargetUnavailable
 from app.scim.members import MemberChange
+from app.scim.validity import VALIDITY
 from workers.access.desired import role_definitions
 from workers.access.statements import (
     Statement,
@@ -163,10 +166,47 @@ class World:
         document = {"userName": user_name, "active": active}
         return (await self.directory.create("user", document, ORIGIN)).id
 
+    async def agent(self, name: str, *, until: datetime | None = None) -> str:
+        document: dict[str, Any] = {"name": name, "active": True}
+        if until is not None:
+            document[VALIDITY.id] = {"validUntil": until.isoformat()}
+        return (await self.directory.create("agent", document, ORIGIN)).id
+
+    async def set_agent(self, agent: str, **changes: Any) -> None:
+        await self._set("agent", agent, changes)
+
+    async def delete_agent(self, agent: str) -> None:
+        await self.directory.delete("agent", agent, ORIGIN)
+
     async def set_user(self, user: str, **changes: Any) -> None:
-        stored = await self.directory.get("user", user)
+        await self._set("user", user, changes)
+
+    async def set_password(self, user: str, password: str) -> None:
+        authentication = self.settings.tenants[self.tenant].authentication
+        assert isinstance(authentication, Password)
+        await self._set("user", user, {}, authentication.hasher.hashed(password))
+
+    async def _set(
+        self, kind: Kind, i: str, changes: Mapping[str, Any], secret: str | None = None
+    ) -> None:
+        stored = await self.directory.get(kind, i)
         assert stored is not None
-        await self.directory.update("user", stored, stored.document | changes, ORIGIN)
+        document = {**stored.document, **changes}
+        await self.directory.update(kind, stored, document, ORIGIN, secret=secret)
+
+    async def lets_in(self, user_name: str, password: str) -> bool:
+        """Whether somebody can log in so."""
+        hosts = self.admin.endpoint.hosts
+        pool = Pool(Endpoint(hosts=hosts, user=self.name(user_name), password=password))
+        try:
+            async with pool.session():
+                return True
+        except TargetUnavailable as error:
+            if error.code != 516:
+                raise
+            return False
+        finally:
+            await pool.close()
 
     async def delete(self, user: str) -> None:
         await self.directory.delete("user", user, ORIGIN)

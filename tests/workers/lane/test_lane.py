@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,6 +180,78 @@ class TestAccessFollowsTheDirectory:
         await world.link.redis.sadd(keys.member_of(two), one)  # type: ignore[misc]
         await world.drain()
         assert await world.held() == {"ana": {E, A, W}}
+
+
+class TestAgents:
+    async def test_an_agent_is_a_user_like_a_person(self, world: World) -> None:
+        robot, ana = await world.agent("robot-1"), await world.user("ana")
+        await world.group("Analysts", robot, ana)
+        await world.drain()
+        assert await world.held() == {"robot-1": {E, A}, "ana": {E, A}}
+        await world.set_agent(robot, active=False)
+        await world.drain()
+        assert await world.held() == {"robot-1": None, "ana": {E, A}}
+        await world.set_agent(robot, active=True, name="robot-2")
+        await world.drain()
+        assert await world.held() == {"robot-2": {E, A}, "ana": {E, A}}
+        await world.delete_agent(robot)
+        await world.drain()
+        assert await world.held() == {"ana": {E, A}}
+        await world.nothing_is_left()
+
+    async def test_an_agent_and_a_person_never_share_a_user(self, world: World) -> None:
+        await world.user("ana")
+        await world.drain()
+        robot = await world.agent("ana")
+        await world.drain()
+        assert await world.held() == {"ana": {E}}
+        assert (await world.letters())[robot].code == 493
+
+    async def test_a_resync_goes_through_agents_too(self, world: World) -> None:
+        await world.agent("robot")
+        await world.drain()
+        await world.sql(f"DROP USER {quote_identifier(world.name('robot'))}")
+        await world.store.ask(resync=True)
+        await world.drain()
+        assert await world.held() == {"robot": {E}}
+
+    async def test_whose_validity_ends_is_locked_by_itself(self, world: World) -> None:
+        ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+        robot = await world.agent("robot", until=ends)
+        await world.group("Analysts", robot)
+        await world.drain()
+        assert await world.held() == {"robot": {E, A}}
+
+        async def locked() -> bool:
+            if await world.store.recall(10):
+                await world.drain()
+            return await world.held() == {"robot": None}
+
+        await world.until(locked)
+        assert datetime.now(UTC) >= ends
+
+
+class TestPasswords:
+    async def test_a_pushed_password_lets_in_and_a_new_one_replaces_it(self, world: World) -> None:
+        world.configure(authentication={"method": "password"})
+        ana = await world.user("ana")
+        await world.drain()
+        assert not await world.lets_in("ana", "first")
+        await world.set_password(ana, "first")
+        await world.drain()
+        assert await world.lets_in("ana", "first")
+        await world.set_password(ana, "second")
+        await world.drain()
+        assert not await world.lets_in("ana", "first")
+        assert await world.lets_in("ana", "second")
+        await world.store.ask(resync=True)
+        assert not any(batch["steps"] for batch in await world.drain())
+        await world.set_user(ana, active=False)
+        await world.drain()
+        assert not await world.lets_in("ana", "second")
+        await world.set_user(ana, active=True)
+        await world.drain()
+        assert await world.lets_in("ana", "second")
 
 
 class TestNames:
@@ -503,7 +576,7 @@ class TestDeadLetters:
         )
         await world.drain()
         assert await world.held() == {"ana": None}
-        assert "e-mail address" in (await world.letters())[ana].error
+        assert "address at acme.example" in (await world.letters())[ana].error
 
 
 class TestTargetFaults:
