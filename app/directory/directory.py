@@ -6,22 +6,26 @@ A write is one Lua call, so a process that dies half-way leaves the whole change
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from app.directory.keys import Keys, Kind
+from app.directory.keys import KINDS, Kind
 from app.directory.link import Link
-from app.directory.record import Stored, encode, parse_stored
-from app.errors import NotFound, Uniqueness
+from app.directory.reader import Reader
+from app.directory.record import Stored, encode
+from app.errors import InvalidValue, NotFound, TooMany, Uniqueness
 from app.scim.members import MemberChange
 from app.scim.text import fold
 
 _strings = msgspec.json.Decoder(list[str]).decode
-_NAME_OF: dict[Kind, str] = {"user": "userName", "group": "displayName"}
 NO_MEMBERS = MemberChange(replace=None, add=(), remove=())
+NO_SECRET = "-"  # noqa: S105 - as a secret: there is none from now on
+_STEPWISE = (
+    1000  # from so many members on a group is replaced by a difference that is computed here
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,15 @@ class Stale(Exception):
     """The document changed since it was read: read again and decide anew."""
 
 
-class Directory:
-    """One tenant's resources. `targets`: the lanes that each change marks dirty."""
+class Directory(Reader):
+    """One tenant's resources. `targets`: the lanes that each change marks dirty.
+
+    `secret`, in every write: what a password was turned into, `NO_SECRET` to take it away, None to
+    leave it alone. It is kept apart from the document and is in no event.
+    """
 
     def __init__(self, link: Link, tenant: str, targets: Sequence[str]) -> None:
-        self._link = link
-        self._keys = Keys(tenant)
+        super().__init__(link, tenant)
         self._targets = encode(list(targets))
 
     async def create(
@@ -68,18 +75,24 @@ class Directory:
         *,
         members: Sequence[str] = (),
         role_keys: Sequence[str] = (),
+        secret: str | None = None,
+        resource_id: str | None = None,
     ) -> Committed:
-        """Commit a new resource. Raises Uniqueness, DirectoryUnavailable."""
+        """Commit a new resource, under an id of its own unless one is given.
+
+        Raises Uniqueness, DirectoryUnavailable; InvalidValue if a group would hold itself.
+        """
         change = MemberChange(replace=None, add=tuple(members), remove=())
         return await self._write(
             kind,
-            str(uuid.uuid4()),
+            resource_id or str(uuid.uuid4()),
             expect="new",
-            name=document[_NAME_OF[kind]],
+            name=document[KINDS[kind].name],
             document=document,
             members=change,
             role_keys=role_keys,
             origin=origin,
+            secret=secret,
         )
 
     async def update(
@@ -91,13 +104,24 @@ class Directory:
         *,
         members: MemberChange = NO_MEMBERS,
         role_keys: Sequence[str] = (),
+        secret: str | None = None,
+        exactly: bool = False,
+        stepwise: bool = True,
     ) -> Committed:
         """Commit what `before` becomes. Members change by difference, whoever else changes them.
 
-        Raises Stale if the document changed since `before` was read, NotFound, Uniqueness.
+        `exactly`: only if `before` is still the resource's version, members included. `stepwise`:
+        where many members are replaced, they are compared here, since Redis answers nobody else
+        meanwhile; then a change of the members in between is Stale too, and the caller's last tries
+        do better without.
+
+        Raises Stale if the document changed since `before` was read, NotFound, Uniqueness;
+        InvalidValue if a group would come to lie below itself.
         """
         changed = None if document == before.document else document
-        if changed is None and members.is_empty and not role_keys:
+        if stepwise and members.replace is not None and len(members.replace) >= _STEPWISE:
+            members, exactly = await self._difference(before.id, members.replace), True
+        if changed is None and members.is_empty and not role_keys and secret is None:
             return Committed(
                 id=before.id,
                 seq=None,
@@ -109,11 +133,21 @@ class Directory:
             kind,
             before.id,
             expect=str(before.document_version),
-            name=document[_NAME_OF[kind]],
+            name=document[KINDS[kind].name],
             document=changed,
             members=members,
             role_keys=role_keys,
             origin=origin,
+            secret=secret,
+            version=str(before.version) if exactly else "",
+        )
+
+    async def _difference(self, group_id: str, wanted: Sequence[str]) -> MemberChange:
+        held, kept = await self.all_members(group_id), frozenset(wanted)
+        present = frozenset(held)
+        return MemberChange(
+            add=tuple(i for i in wanted if i not in present),
+            remove=tuple(i for i in held if i not in kept),
         )
 
     async def _write(
@@ -127,6 +161,8 @@ class Directory:
         members: MemberChange,
         role_keys: Sequence[str],
         origin: Origin,
+        secret: str | None,
+        version: str = "",
     ) -> Committed:
         change = {
             "replace": False if members.replace is None else members.replace,
@@ -149,9 +185,16 @@ class Directory:
             origin.request_id,
             origin.token_id,
             origin.digest,
+            secret or "",
+            KINDS[kind].name,
+            version,
         )
         if code == b"taken":
-            raise Uniqueness(f"{_NAME_OF[kind]} is already taken by another resource")
+            raise Uniqueness(f"{KINDS[kind].name} is already taken by another resource")
+        if code == b"circle":
+            raise InvalidValue(f"members: {rest[0].decode()} is this group, or holds it")
+        if code == b"deep":
+            raise TooMany("members: too many groups lie above this one")
         if code == b"stale":
             raise Stale
         if code == b"gone":
@@ -166,8 +209,13 @@ class Directory:
             wake=tuple(_strings(rest[3])) if code == b"ok" else (),
         )
 
-    async def delete(self, kind: Kind, resource_id: str, origin: Origin) -> Committed:
-        """Remove the resource and every trace of it in other resources. Raises NotFound."""
+    async def delete(
+        self, kind: Kind, resource_id: str, origin: Origin, *, version: int | None = None
+    ) -> Committed:
+        """Remove the resource and every trace of it in other resources.
+
+        `version`: only if it is this one, members included. Raises NotFound, Stale.
+        """
         code, *rest = await self._link.scripts.run(
             "delete",
             self._keys.seq,
@@ -177,9 +225,13 @@ class Directory:
             origin.request_id,
             origin.token_id,
             origin.digest,
+            KINDS[kind].name,
+            "" if version is None else str(version),
         )
         if code == b"gone":
             raise NotFound(f"no such {kind}")
+        if code == b"stale":
+            raise Stale
         seq, created_ms, modified_ms = (int(value) for value in rest[:3])
         return Committed(
             id=resource_id,
@@ -189,124 +241,3 @@ class Directory:
             modified_ms=modified_ms,
             wake=tuple(_strings(rest[3])),
         )
-
-    async def get(self, kind: Kind, resource_id: str) -> Stored | None:
-        return (await self.get_many(kind, [resource_id])).get(resource_id)
-
-    async def get_many(self, kind: Kind, ids: Sequence[str]) -> dict[str, Stored]:
-        """Return those of `ids` that exist, in the order asked."""
-        if not ids:
-            return {}
-        redis = self._link.redis
-        raws = await self._link.call(redis.mget([self._keys.resource(kind, i) for i in ids]))
-        return {i: parse_stored(i, raw) for i, raw in zip(ids, raws, strict=True) if raw}
-
-    async def find(self, kind: Kind, attribute: str, value: str) -> list[str]:
-        """Return the ids whose indexed attribute equals `value`.
-
-        `attribute`: userName (users) or displayName (groups), compared folded; externalId, exact.
-        """
-        redis = self._link.redis
-        if attribute == "externalId":
-            entries: list[bytes] = await self._link.call(
-                redis.zrangebylex(self._keys.external_ids(kind), f"[{value}\x00", f"({value}\x01")
-            )
-            return [entry.rpartition(b"\x00")[2].decode() for entry in entries]
-        found: bytes | None = await self._link.call(
-            redis.hget(self._keys.names(kind), fold(value))  # type: ignore[arg-type]
-        )
-        return [found.decode()] if found else []
-
-    async def creation_digest(self, kind: Kind, resource_id: str) -> str | None:
-        """Return the digest of the request that made the resource, None if it is not known."""
-        redis = self._link.redis
-        seq = await self._link.call(redis.zscore(self._keys.order(kind), resource_id))
-        if seq is None:
-            return None
-        entry = f"{int(seq)}-0"
-        found = await self._link.call(redis.xrange(self._keys.events, entry, entry))
-        return found[0][1][b"digest"].decode() if found else None
-
-    async def count(self, kind: Kind) -> int:
-        total: int = await self._link.call(self._link.redis.zcard(self._keys.order(kind)))
-        return total
-
-    async def page(self, kind: Kind, start: int, count: int) -> list[str]:
-        """Return `count` ids from the 0-based position `start`, oldest first; O(log n + count)."""
-        if count <= 0:
-            return []
-        ids = await self._link.call(
-            self._link.redis.zrange(self._keys.order(kind), start, start + count - 1)
-        )
-        return [i.decode() for i in ids]
-
-    async def created_after(self, kind: Kind, seq: int, count: int) -> list[tuple[str, int]]:
-        """Return ids in the order of their creation, each with its seq.
-
-        Reading on from the last seq misses nobody, whoever is deleted meanwhile.
-        """
-        found = await self._link.call(
-            self._link.redis.zrangebyscore(
-                self._keys.order(kind), f"({seq}", "+inf", start=0, num=count, withscores=True
-            )
-        )
-        return [(i.decode(), int(score)) for i, score in found]
-
-    async def members(self, group_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Return each group's members, longest-standing first."""
-        if not group_ids:
-            return {}
-        pipe = self._link.redis.pipeline(transaction=False)
-        for group in group_ids:
-            pipe.zrange(self._keys.members(group), 0, -1)
-        found: list[list[bytes]] = await self._link.call(pipe.execute())
-        return {
-            group: [i.decode() for i in ids] for group, ids in zip(group_ids, found, strict=True)
-        }
-
-    async def members_among(
-        self, group_ids: Sequence[str], member_ids: Sequence[str]
-    ) -> dict[str, list[str]]:
-        """Return which of `member_ids` are in each group, without reading its other members."""
-        if not group_ids or not member_ids:
-            return {group: [] for group in group_ids}
-        pipe = self._link.redis.pipeline(transaction=False)
-        for group in group_ids:
-            pipe.zmscore(self._keys.members(group), list(member_ids))
-        found: list[list[float | None]] = await self._link.call(pipe.execute())
-        return {
-            group: [m for m, score in zip(member_ids, scores, strict=True) if score is not None]
-            for group, scores in zip(group_ids, found, strict=True)
-        }
-
-    async def kinds(self, ids: Sequence[str]) -> dict[str, Kind]:
-        """Return which of `ids` are users and which are groups; unknown ones are left out."""
-        if not ids:
-            return {}
-        pipe = self._link.redis.pipeline(transaction=False)
-        pipe.zmscore(self._keys.order("user"), list(ids))
-        pipe.zmscore(self._keys.order("group"), list(ids))
-        users, groups = await self._link.call(pipe.execute())
-        kinds: dict[str, Kind] = {}
-        for member, user, group in zip(ids, users, groups, strict=True):
-            if user is not None:
-                kinds[member] = "user"
-            elif group is not None:
-                kinds[member] = "group"
-        return kinds
-
-    async def groups_of(self, member_ids: Sequence[str]) -> dict[str, frozenset[str]]:
-        """Return each member's groups (direct ones)."""
-        if not member_ids:
-            return {}
-        pipe = self._link.redis.pipeline(transaction=False)
-        for member in member_ids:
-            pipe.smembers(self._keys.member_of(member))
-        found: list[Iterable[bytes]] = await self._link.call(pipe.execute())
-        return {
-            member: frozenset(g.decode() for g in groups)
-            for member, groups in zip(member_ids, found, strict=True)
-        }
-
-    async def last_seq(self) -> int:
-        return int(await self._link.call(self._link.redis.get(self._keys.seq)) or 0)

@@ -3,6 +3,49 @@
 
 local prefix = string.sub(KEYS[1], 1, -4)
 
+-- The zsets of all kinds of resources (KINDS in keys.py), the most frequent kind first.
+local orders = {'users', 'groups', 'agents', 'applications'}
+
+-- Large lists go to Redis in batches: each call costs, and Lua can pass some 8,000 arguments.
+local batch = 1000
+
+local function in_batches(list, send)
+  for first = 1, #list, batch do
+    send(first, math.min(first + batch - 1, #list))
+  end
+end
+
+-- Returns those of `ids` that no resource has.
+local function unknown_among(ids)
+  for _, order in ipairs(orders) do
+    local left = {}
+    in_batches(ids, function(first, last)
+      local scores = redis.call('ZMSCORE', prefix .. order, unpack(ids, first, last))
+      for at = first, last do
+        if not scores[at - first + 1] then left[#left + 1] = ids[at] end
+      end
+    end)
+    ids = left
+  end
+  return ids
+end
+
+-- `pending` has a member of a group for as long as no resource has its id.
+local function await_members(group, ids, at)
+  for _, member in ipairs(unknown_among(ids)) do
+    redis.call('ZADD', prefix .. 'pending', 'NX', at, group .. '\0' .. member)
+  end
+end
+
+local function forget_pending(group, ids)
+  if #ids == 0 or redis.call('EXISTS', prefix .. 'pending') == 0 then return end
+  in_batches(ids, function(first, last)
+    local entries = {}
+    for at = first, last do entries[#entries + 1] = group .. '\0' .. ids[at] end
+    redis.call('ZREM', prefix .. 'pending', unpack(entries))
+  end)
+end
+
 -- A stored resource is `header\ndocument`; the header is JSON of numbers and strings only:
 --   v  seq of the last change, members included (meta.version)
 --   d  seq of the last change of the document (what a write compares and swaps on)

@@ -1,9 +1,12 @@
 -- Delete one resource with its indexes, memberships and links; append the event.
 --
 -- KEYS[1]  scim:{t}:seq
--- ARGV     1 kind: user | group   2 id   3 targets (JSON array)
---          4 request id   5 token id   6 request digest
--- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}  or  {'gone'}
+-- ARGV     1 kind (KINDS in keys.py)   2 id   3 targets (JSON array)
+--          4 request id   5 token id   6 request digest   7 the kind's name attribute
+--          8 version that the resource must have, members included ('' = any)
+-- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
+--          {'gone'}     no such resource
+--          {'stale'}    it has another version
 -- Cost     in proportion to the members of the group, or the groups of the user.
 -- The event's name is the one that the client gave, for people to read.
 
@@ -12,14 +15,16 @@ local key = prefix .. kind .. ':' .. id
 local raw = redis.call('GET', key)
 if not raw then return {'gone'} end
 local old, document = split(raw)
-local name = cjson.decode(document)[kind == 'user' and 'userName' or 'displayName']
+if ARGV[8] ~= '' and string.format('%.0f', old.v) ~= ARGV[8] then return {'stale'} end
+local name = cjson.decode(document)[ARGV[7]]
 
 -- DEL comes first: a script that has begun to write may finish at maxmemory, and DEL may begin
 -- there, so that a full Redis still takes access away.
 redis.call('DEL', key)
 local seq = redis.call('INCR', KEYS[1])
 local at = now_ms()
-redis.call('HDEL', prefix .. (kind == 'user' and 'users:userName' or 'groups:displayName'), old.n)
+redis.call('HDEL', prefix .. kind .. 's:' .. ARGV[7], old.n)
+redis.call('HDEL', prefix .. 'secrets', id)
 unindex(prefix .. kind .. 's:externalId', old.x, id)
 redis.call('ZREM', prefix .. kind .. 's', id)
 
@@ -42,6 +47,7 @@ if kind == 'group' then
   removed = redis.call('ZRANGE', prefix .. 'members:' .. id, 0, -1)
   for _, member in ipairs(removed) do redis.call('SREM', prefix .. 'memberof:' .. member, id) end
   redis.call('DEL', prefix .. 'members:' .. id)
+  forget_pending(id, removed)
   local links = redis.call('HGETALL', prefix .. 'links')
   for i = 1, #links, 2 do
     if links[i + 1] == id then redis.call('HDEL', prefix .. 'links', links[i]) end

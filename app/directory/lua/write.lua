@@ -1,24 +1,29 @@
 -- Create or change one resource: document, indexes, uniqueness, members, links, event, dirty lanes.
 --
 -- KEYS[1]  scim:{t}:seq
--- ARGV     1 kind: user | group      2 id
+-- ARGV     1 kind (KINDS in keys.py)  2 id
 --          3 expect: 'new', or the document version that the change was computed from
 --          4 document ('' = unchanged; then `expect` matters only to a link, which needs the name)
 --          5 folded name   6 externalId or ''
 --          7 members as JSON: {"replace": [...] or false, "add": [...], "remove": [...]}
 --          8 name as sent  9 targets (JSON array)  10 role-map keys of this group (JSON array)
 --         11 request id   12 token id   13 request digest
+--         14 secret ('' = unchanged, '-' = none from now on)  15 the kind's name attribute
+--         16 version that the resource must have, members included ('' = any)
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'same', version, created ms, modified ms}   nothing changed, no event
 --          {'taken', id of the holder}     the name belongs to another resource
 --          {'stale'}                       changed meanwhile: read again
 --          {'gone'}                        no such resource
+--          {'circle', id}                  that member is this group, or this group lies below it
+--          {'deep'}                        too many groups lie above this one to look at them all
 -- Invariant: every refusal comes before the first write.
 
 local kind, id, expect, document = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local name, external_id = ARGV[5], ARGV[6]
 local key = prefix .. kind .. ':' .. id
-local names = prefix .. (kind == 'user' and 'users:userName' or 'groups:displayName')
+local secret = ARGV[14]
+local names = prefix .. kind .. 's:' .. ARGV[15]
 local externals = prefix .. kind .. 's:externalId'
 
 -- A role-map key belongs to the first group that matched it and stays its own through renames.
@@ -38,6 +43,7 @@ else
   if (document ~= '' or #unlinked > 0) and string.format('%.0f', old.d) ~= expect then
     return {'stale'}
   end
+  if ARGV[16] ~= '' and string.format('%.0f', old.v) ~= ARGV[16] then return {'stale'} end
 end
 if document ~= '' then
   local holder = redis.call('HGET', names, name)
@@ -65,7 +71,29 @@ else
   end
 end
 
-if document == '' and #added == 0 and #removed == 0 and #unlinked == 0 then
+-- No group may come to lie below itself. What is looked at is the groups above this one: mostly none
+-- or few, however many members are added.
+if #added > 0 then
+  local above, waiting, seen = {[id] = true}, {id}, 0
+  while #waiting > 0 do
+    for _, parent in ipairs(redis.call('SMEMBERS', prefix .. 'memberof:' .. table.remove(waiting))) do
+      if not above[parent] then
+        above[parent] = true
+        waiting[#waiting + 1] = parent
+        seen = seen + 1
+        if seen > 5000 then return {'deep'} end
+      end
+    end
+  end
+  for _, member in ipairs(added) do
+    if above[member] then return {'circle', member} end
+  end
+end
+
+local held = secret ~= '' and redis.call('HGET', prefix .. 'secrets', id)
+if secret == '-' and not held or secret == held then secret = '' end
+
+if document == '' and #added == 0 and #removed == 0 and #unlinked == 0 and secret == '' then
   return {'same', string.format('%.0f', old.v), string.format('%.0f', old.c), string.format('%.0f', old.m)}
 end
 
@@ -84,23 +112,33 @@ if document ~= '' then
   header.d, header.n, header.x = seq, name, external_id
 end
 store(key, header, document ~= '' and document or old_document)
-if not old then redis.call('ZADD', prefix .. kind .. 's', seq, id) end
-
--- In batches, since each call costs; a batch stays far below what Lua can pass as arguments.
-local batch = 1000
-for first = 1, #removed, batch do
-  redis.call('ZREM', members, unpack(removed, first, math.min(first + batch - 1, #removed)))
+if secret == '-' then
+  redis.call('HDEL', prefix .. 'secrets', id)
+elseif secret ~= '' then
+  redis.call('HSET', prefix .. 'secrets', id, secret)
 end
-for first = 1, #added, batch do
+if not old then
+  redis.call('ZADD', prefix .. kind .. 's', seq, id)
+  for _, group in ipairs(redis.call('SMEMBERS', prefix .. 'memberof:' .. id)) do
+    forget_pending(group, {id})
+  end
+end
+
+in_batches(removed, function(first, last)
+  redis.call('ZREM', members, unpack(removed, first, last))
+end)
+in_batches(added, function(first, last)
   local scored = {}
-  for at = first, math.min(first + batch - 1, #added) do
+  for at = first, last do
     scored[#scored + 1] = seq
     scored[#scored + 1] = added[at]
   end
   redis.call('ZADD', members, unpack(scored))
-end
+end)
 for _, member in ipairs(removed) do redis.call('SREM', prefix .. 'memberof:' .. member, id) end
 for _, member in ipairs(added) do redis.call('SADD', prefix .. 'memberof:' .. member, id) end
+forget_pending(id, removed)
+await_members(id, added, at)
 
 for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
 

@@ -26,7 +26,7 @@ from app.directory.events import read
 from app.directory.keys import Keys, Kind
 from app.directory.link import connect
 from app.directory.record import Stored
-from app.errors import NotFound, Uniqueness
+from app.errors import InvalidValue, NotFound, Uniqueness
 from app.scim.members import MemberChange
 from app.scim.text import fold
 
@@ -110,6 +110,13 @@ class DirectoryMachine(RuleBasedStateMachine):
     def changed_members(self, group: Resource, change: MemberChange) -> tuple[set[str], set[str]]:
         after = set(change.applied_to(group.members))
         return after - set(group.members), set(group.members) - after
+
+    def at_or_above(self, i: str) -> set[str]:
+        """Return the group and every group that holds it, at any depth."""
+        found = {i}
+        while fresh := {g for g, r in self.alive.items() if found & r.members.keys()} - found:
+            found |= fresh
+        return found
 
     def note(self, op: str, i: str, resource: Resource, **more: Any) -> None:
         """Append the event that the model expects."""
@@ -236,8 +243,11 @@ class DirectoryMachine(RuleBasedStateMachine):
         if not same_document and self.holder(kind, name or "") not in {None, i}:
             raises(Uniqueness, self.runner, work)
             return
-        committed = self.run(work)
         added, removed = self.changed_members(resource, change)
+        if added & self.at_or_above(i):
+            raises(InvalidValue, self.runner, work)
+            return
+        committed = self.run(work)
         if same_document and not added and not removed and not fresh:
             assert (committed.seq, committed.version) == (None, resource.version)
             return
@@ -333,6 +343,10 @@ class DirectoryMachine(RuleBasedStateMachine):
                 if members:
                     expected.add(keys.members(i))
         assert await self.directory.groups_of(list(member_of)) == member_of
+        waiting = {(g, m) for m, groups in member_of.items() for g in groups if m not in self.alive}
+        pending = await self.directory.pending()
+        assert {(p.group_id, p.member_id) for p in pending} == waiting
+        expected |= {keys.pending} if waiting else set()
         expected |= {keys.member_of(member) for member in member_of}
         links = await redis.hgetall(keys.links)  # type: ignore[misc]
         assert {k.decode(): v.decode() for k, v in links.items()} == self.links

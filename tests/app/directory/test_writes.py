@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.directory.directory import Directory, Origin, Stale
-from app.directory.keys import Kind
-from app.errors import NotFound, Uniqueness
+from app.directory.directory import NO_SECRET, Directory, Origin, Stale
+from app.directory.keys import KINDS, Kind
+from app.errors import InvalidValue, NotFound, TooMany, Uniqueness
 from app.scim.members import MemberChange
 
 if TYPE_CHECKING:
@@ -128,11 +128,128 @@ async def test_a_deleted_group_leaves_no_trace_but_its_users(tenant: Tenant) -> 
     assert await tenant.link.redis.exists(tenant.keys.links) == 0
 
 
-async def test_a_group_may_hold_itself_and_still_be_deleted(tenant: Tenant) -> None:
-    team = await tenant.directory.create("group", group("team"), ASKED)
-    await changed(tenant.directory, "group", team.id, add=(team.id,))
-    await tenant.directory.delete("group", team.id, ASKED)
-    assert team.id not in " ".join(await tenant.everything())
+async def test_no_group_may_come_to_lie_below_itself(tenant: Tenant) -> None:
+    directory = tenant.directory
+    top = await directory.create("group", group("top"), ASKED)
+    middle = await directory.create("group", group("middle"), ASKED)
+    low = await directory.create("group", group("low"), ASKED)
+    await changed(directory, "group", top.id, add=(middle.id, "somebody"))
+    await changed(directory, "group", middle.id, add=(low.id,))
+    before = await tenant.everything()
+    for refused in (top.id, middle.id, low.id):
+        for change in ({"add": ("other", refused)}, {"replace": ("other", refused)}):
+            with pytest.raises(InvalidValue, match=refused):
+                await changed(directory, "group", low.id, None, **change)
+    assert await tenant.everything() == before
+    await changed(directory, "group", top.id, add=(low.id,))  # a second way down is no circle
+
+
+async def test_a_circle_is_found_at_any_depth_and_a_huge_hierarchy_refused(tenant: Tenant) -> None:
+    groups = [(await tenant.directory.create("group", group("g0"), ASKED)).id]
+    for n in range(1, 30):
+        outer = await tenant.directory.create("group", group(f"g{n}"), ASKED, members=groups[-1:])
+        groups.append(outer.id)
+    with pytest.raises(InvalidValue, match=groups[-1]):
+        await changed(tenant.directory, "group", groups[0], add=(groups[-1],))
+    key = tenant.keys.member_of(groups[-1])
+    await tenant.link.redis.sadd(key, *(f"outer{n}" for n in range(6000)))  # type: ignore[misc]
+    with pytest.raises(TooMany):
+        await changed(tenant.directory, "group", groups[0], add=("somebody",))
+
+
+async def test_a_member_that_is_no_resource_waits_until_it_is_one(tenant: Tenant) -> None:
+    directory = tenant.directory
+    ana = await directory.create("user", user("ana"), ASKED)
+    bot = await directory.create("agent", {"name": "bot"}, ASKED)
+    inner = await directory.create("group", group("inner"), ASKED)
+    team = await directory.create(
+        "group", group("team"), ASKED, members=[ana.id, bot.id, inner.id, "later", "never"]
+    )
+    waiting = await directory.pending()
+    assert [(p.group_id, p.member_id) for p in waiting] == [(team.id, "later"), (team.id, "never")]
+    assert {p.since_ms for p in waiting} == {team.modified_ms}
+    assert await directory.pending(team.modified_ms) == []
+    assert await directory.pending(team.modified_ms + 1) == waiting
+    await directory.create("user", user("late"), ASKED, resource_id="later")
+    assert [p.member_id for p in await directory.pending()] == ["never"]
+    await changed(directory, "group", team.id, remove=("never",))
+    assert await directory.pending() == []
+    await changed(directory, "group", team.id, add=("never",))
+    await directory.delete("group", team.id, ASKED)
+    assert await directory.pending() == []
+
+
+async def test_what_is_written_exactly_is_refused_after_any_change(tenant: Tenant) -> None:
+    directory = tenant.directory
+    team = await directory.create("group", group("team"), ASKED)
+    before = await directory.get("group", team.id)
+    assert before is not None
+    await changed(directory, "group", team.id, add=("somebody",))  # the document is the same
+    for document in (before.document, group("other")):
+        with pytest.raises(Stale):
+            await directory.update(
+                "group", before, document, ASKED, members=MemberChange(add=("x",)), exactly=True
+            )
+    with pytest.raises(Stale):
+        await directory.delete("group", team.id, ASKED, version=before.version)
+    now = await directory.get("group", team.id)
+    assert now is not None
+    await directory.delete("group", team.id, ASKED, version=now.version)
+
+
+async def test_many_members_are_replaced_by_their_difference(tenant: Tenant) -> None:
+    directory = tenant.directory
+    ids = tuple(f"u{n:05}" for n in range(5000))
+    team = await directory.create("group", group("team"), ASKED, members=ids)
+    before = await directory.get("group", team.id)
+    assert before is not None
+    await changed(directory, "group", team.id, replace=(*ids[2:], "new"))
+    event = (await tenant.events())[-1]
+    assert (event.added, set(event.removed)) == (("new",), set(ids[:2]))
+    assert await directory.all_members(team.id) == [*ids[2:], "new"]
+    change = MemberChange(replace=ids)
+    with pytest.raises(Stale):
+        await directory.update("group", before, before.document, ASKED, members=change)
+    await directory.update("group", before, before.document, ASKED, members=change, stepwise=False)
+    assert set(await directory.all_members(team.id)) == set(ids)
+
+
+async def test_a_secret_lies_apart_and_goes_with_its_user(tenant: Tenant) -> None:
+    directory, redis = tenant.directory, tenant.link.redis
+    ana = await directory.create("user", user("ana"), ASKED, secret="one")
+
+    async def held() -> object:
+        return await redis.hgetall(tenant.keys.secrets)  # type: ignore[misc]
+
+    assert await held() == {ana.id.encode(): b"one"}
+    before = await directory.get("user", ana.id)
+    assert before is not None
+    for secret, seq in (("one", None), ("two", 2), (NO_SECRET, 3), (NO_SECRET, None), ("two", 4)):
+        committed = await directory.update("user", before, before.document, ASKED, secret=secret)
+        assert committed.seq == seq
+    await changed(directory, "user", ana.id, user("bo"))
+    assert await held() == {ana.id.encode(): b"two"}
+    assert "two" not in repr(await redis.xrange(tenant.keys.events))
+    await directory.delete("user", ana.id, ASKED)
+    assert await held() == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_kind_has_its_own_names_and_is_known_as_a_member(
+    tenant: Tenant, kind: Kind
+) -> None:
+    directory, name = tenant.directory, KINDS[kind].name
+    made = await directory.create(kind, {name: "One", "externalId": "x"}, ASKED)
+    assert await directory.find(kind, name, "ONE") == [made.id]
+    assert await directory.find(kind, "externalId", "x") == [made.id]
+    assert await directory.kinds([made.id]) == {made.id: kind}
+    assert await directory.page(kind, 0, 10) == [made.id]
+    with pytest.raises(Uniqueness, match=name):
+        await directory.create(kind, {name: "ONE"}, ASKED)
+    await directory.create("group", group("team"), ASKED, members=[made.id])
+    assert await directory.pending() == []
+    await directory.delete(kind, made.id, ASKED)
+    assert not [key for key in await tenant.everything() if f"{kind}s:" in key and kind != "group"]
 
 
 async def test_names_are_unique_whatever_their_case_and_encoding(tenant: Tenant) -> None:
