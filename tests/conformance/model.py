@@ -31,8 +31,23 @@ class World:
     users: dict[str, Document] = field(default_factory=dict)
     groups: dict[str, Document] = field(default_factory=dict)
 
-    def groups_of(self, user: str) -> set[str]:
-        return {group for group, held in self.groups.items() if user in held["members"]}
+    def groups_of(self, member: str) -> set[str]:
+        """Return the groups that have it as their own member."""
+        return {group for group, held in self.groups.items() if member in held["members"]}
+
+    def below(self, group: str) -> set[str]:
+        """Return the groups that are in the group, at any depth, and itself."""
+        found, rest = {group}, [group]
+        while rest:
+            inner = [m for m in self.groups[rest.pop()]["members"] if m in self.groups]
+            rest += [m for m in inner if m not in found]
+            found |= {*inner}
+        return found
+
+    def forget(self, gone: str) -> None:
+        """Take what is deleted out of every group."""
+        for held in self.groups.values():
+            held["members"] = [member for member in held["members"] if member != gone]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,7 @@ class Storyteller:
             tells += [self.take_name, self.refused_user, self.refused_user]
         if users and groups:
             tells += [self.members] * 6 + [self.put_group, self.rename_group, self.refused_group]
+            tells += [self.circle]
         if len(users) > 5:
             tells += [self.delete_user]
         if len(groups) > 3:
@@ -133,15 +149,14 @@ class Storyteller:
 
         def then(world: World, _: str) -> None:
             del world.users[user]
-            for held in world.groups.values():
-                held["members"] = [member for member in held["members"] if member != user]
+            world.forget(user)
 
         return Step(method="DELETE", path=f"/Users/{user}", statuses=(204,), then=then)
 
     # --- groups ---
 
     def create_group(self) -> Step:
-        members = self._some_users()
+        members = self._some_members([*self.world.groups])
         document = {"displayName": self._name("g"), "members": members}
 
         def then(world: World, created: str) -> None:
@@ -151,7 +166,8 @@ class Storyteller:
         return Step(method="POST", path="/Groups", body=body, statuses=(201,), then=then)
 
     def put_group(self) -> Step:
-        group, members = self._any_group(), self._some_users()
+        group = self._any_group()
+        members = self._some_members(self._older(group))
         name = self.world.groups[group]["displayName"]
         body: Document = {"schemas": [GROUP], "displayName": name}
         if members or self.chance.random() < 0.5:
@@ -175,7 +191,7 @@ class Storyteller:
         held = list(self.world.groups[group]["members"])
         operations: list[Document] = []
         for _ in range(self.chance.randint(1, 3)):
-            some = self._some_users()
+            some = self._some_members(self._older(group))
             match self.chance.randint(0, 6):
                 case 0 | 1:
                     value = self._members(some)
@@ -222,6 +238,7 @@ class Storyteller:
 
         def then(world: World, _: str) -> None:
             del world.groups[group]
+            world.forget(group)
 
         return Step(method="DELETE", path=f"/Groups/{group}", statuses=(204,), then=then)
 
@@ -275,6 +292,14 @@ class Storyteller:
         )
         body = self._patch([good, bad])
         return Step(method="PATCH", path=f"/Groups/{group}", body=body, statuses=(400,))
+
+    def circle(self) -> Step:
+        """A group into one that it holds, or into itself."""
+        outer = self._any_group()
+        inner = self.chance.choice(sorted(self.world.below(outer)))
+        add = {"op": "add", "path": "members", "value": self._members([outer])}
+        body = self._patch([{"op": "add", "path": "externalId", "value": "no"}, add])
+        return Step(method="PATCH", path=f"/Groups/{inner}", body=body, statuses=(400, 409))
 
     # --- parts ---
 
@@ -380,7 +405,7 @@ class Storyteller:
                     {"value": user},
                     {"value": user, "display": None},
                     {"$ref": None, "value": user},
-                    {"value": user, "type": "User", "$ref": f"Users/{user}"},
+                    {"value": user, "$ref": f"Users/{user}"},
                 )
             )
             for user in users
@@ -395,9 +420,18 @@ class Storyteller:
     def _leaving(self, held: list[str]) -> list[str]:
         return self.chance.sample(held, min(len(held), self.chance.randint(0, 3)))
 
-    def _some_users(self) -> list[str]:
+    def _some_members(self, groups: list[str]) -> list[str]:
+        """Return some users and, now and then, one of `groups`."""
         users = list(self.world.users)
-        return self.chance.sample(users, min(len(users), self.chance.randint(0, 6)))
+        members = self.chance.sample(users, min(len(users), self.chance.randint(0, 6)))
+        if groups and self.chance.random() < 0.3:
+            members.append(self.chance.choice(groups))
+        return members
+
+    def _older(self, group: str) -> list[str]:
+        """Return the groups that came before: only these go into a group, so there is no circle."""
+        groups = [*self.world.groups]
+        return groups[: groups.index(group)]
 
     def _op(self, op: str) -> str:
         return self.chance.choice((op, op, op.capitalize(), op.upper()))

@@ -63,7 +63,8 @@ async def look(scim: Scim, step: Step, world: World, identifier: str) -> None:
         reply.refused(404)
     elif kind == "Users":
         assert plain(reply.ok(200).json) == held, str(step)
-        assert {g["value"] for g in reply.json.get("groups", [])} == world.groups_of(identifier)
+        direct = [g for g in reply.json.get("groups", []) if g["type"] == "direct"]
+        assert {g["value"] for g in direct} == world.groups_of(identifier), str(step)
     else:
         members = [member["value"] for member in reply.ok(200).json.get("members", [])]
         assert len(members) == len(set(members)), str(step)
@@ -83,7 +84,7 @@ async def look_at_everything(scim: Scim, seed: str, world: World) -> None:
     assert found_members == {g: set(held["members"]) for g, held in world.groups.items()}, seed
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 async def test_stories_of_several_clients_end_as_the_model_says(scim: Scim, seed: int) -> None:
     refused = await asyncio.gather(*(tell(scim, f"s{seed}-{n}") for n in range(CLIENTS)))
     assert sum(refused) > CLIENTS, "a story without refusals shows only half"
