@@ -15,8 +15,8 @@ POOL = 12  # resources of a kind that a client keeps changing
 CANARY = "canary-password-7f3a"
 
 MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+CORE = "urn:ietf:params:scim:schemas:core:2.0"
+USER, GROUP = f"{CORE}:User", f"{CORE}:Group"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 
@@ -50,6 +50,7 @@ PARAMETERS = (
     *words("filter filter filter attributes excludedAttributes sortBy sortOrder"),
     *words("startIndex count cursor unknown FILTER"),
 )
+ENDPOINTS = ("Users", "Groups", "Agents", "AgenticApplications")
 METHODS = words("GET GET GET POST PUT PATCH DELETE HEAD OPTIONS TRACE FOO")
 HEADERS = (
     ("Content-Type", ("application/json", "text/plain", "application/scim+json;charset=latin-1")),
@@ -194,7 +195,7 @@ class Maker:
     chance: random.Random
     prefix: str
     grammar: Grammar
-    ids: dict[str, list[str]] = field(default_factory=lambda: {"Users": [], "Groups": []})
+    ids: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in ENDPOINTS})
     made: int = 0
 
     def next(self) -> Request:
@@ -257,7 +258,7 @@ class Maker:
         }
         for name in self.chance.sample(sorted(body), self.chance.randint(0, 6)):
             del body[name]
-        where = self.chance.choice(("/.search", "/Users/.search", "/Groups/.search"))
+        where = self.chance.choice(("", "/Users", "/Groups", "/Agents")) + "/.search"
         return Request("search", "POST", where, body=self._json(body))
 
     def bulk(self) -> Request:
@@ -313,6 +314,14 @@ class Maker:
                 "displayName": name,
                 "externalId": self.chance.choice(STRINGS) or None,
                 "members": [{"value": member, "display": None} for member in members],
+            }
+        if endpoint != "Users":
+            return {
+                "schemas": [f"{CORE}:{endpoint[:-1]}"],
+                "name": name,
+                "displayName": self.chance.choice(STRINGS),
+                "active": self.chance.choice((True, False, "True")),
+                "owners": [{"value": self._id("Users")}],
             }
         return {
             "schemas": [USER, ENTERPRISE],
@@ -470,7 +479,7 @@ class Maker:
         return Request(request.kind, request.method, request.target, tuple(headers), request.body)
 
     def _endpoint(self) -> str:
-        return self.chance.choice(("Users", "Groups"))
+        return self.chance.choice(ENDPOINTS if self.chance.random() < 0.2 else ENDPOINTS[:2])
 
     def _id(self, endpoint: str) -> str:
         known = self.ids[endpoint]
