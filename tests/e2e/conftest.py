@@ -13,8 +13,9 @@ import signal
 import time
 import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -612,3 +613,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A sandbox with one tenant, `acme`, on one target, `main`."""
     async with running(tmp_path) as one:
         yield one
+
+
+@pytest.fixture
+def worlds(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[World]]:
+    """Return what starts a sandbox with arguments of one's own."""
+    return partial(running, tmp_path)
