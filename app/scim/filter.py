@@ -20,6 +20,7 @@ from app.errors import InvalidFilter
 from app.scim.attribute import Attribute, ResourceType
 from app.scim.limits import DEFAULT_LIMITS, Limits
 from app.scim.paths import AttributePath, is_well_formed, resolve, shown
+from app.scim.quirks import Quirk
 from app.scim.text import fold
 
 Operator = Literal["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"]
@@ -104,17 +105,41 @@ class UnknownAttribute(InvalidFilter):
     """The filter is well-formed, but names an attribute that no schema knows."""
 
 
-def parse_filter(
+def comparable(attribute: Attribute) -> Callable[[object], Any]:
+    """Return what makes values of the attribute comparable with one another."""
+    return _reader(attribute, "gt")
+
+
+def parse_filter_of_several(
     resource_type: ResourceType, text: str, *, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Filter, bool]:
+    """Return the filter, and whether this type knows all its attributes.
+
+    In a query over several types an attribute that one of them lacks has no value there (RFC 7644
+    §3.4.2.1).
+    """
+    parser = FilterParser(resource_type, text, limits)
+    parsed = parser.expression(None, 0)
+    parser.end()
+    return parsed, not parser.unknown
+
+
+def parse_filter(
+    resource_type: ResourceType,
+    text: str,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    quirks: set[Quirk] | None = None,
 ) -> Filter:
     """Return the filter that `text` holds, or raise InvalidFilter that tells where it is wrong.
 
     More is taken than the grammar allows, since clients send it: operators and names in any case,
     `emails[type eq "work"].value eq "x"` (Entra ID), and without quotes a value that is one token
     where the attribute is a string (authentik). An unknown attribute is an error and never an
-    empty result: a client that finds nobody creates a duplicate.
+    empty result: a client that finds nobody creates a duplicate. `quirks`: where it is given, gets
+    what the filter has beside the grammar.
     """
-    parser = FilterParser(resource_type, text, limits)
+    parser = FilterParser(resource_type, text, limits, quirks)
     parsed = parser.expression(None, 0)
     parser.end()
     parser.refuse_unknown()
@@ -207,6 +232,19 @@ def attributes_of(filter_: Filter) -> frozenset[str]:
             return frozenset().union(*map(attributes_of, filters))
         case Not(inner):
             return attributes_of(inner)
+        case _:
+            assert_never(filter_)
+
+
+def schemas_of_filter(filter_: Filter) -> frozenset[str]:
+    """Return the URNs of the extensions whose attributes `matches` reads."""
+    match filter_:
+        case Comparison(path) | Present(path) | ValuePath(path):
+            return frozenset() if path.schema is None else frozenset({path.schema.id})
+        case And(filters) | Or(filters):
+            return frozenset().union(*map(schemas_of_filter, filters))
+        case Not(inner):
+            return schemas_of_filter(inner)
         case _:
             assert_never(filter_)
 
@@ -314,8 +352,15 @@ class FilterParser:
     (`refuse_unknown`), so that a filter which is malformed as well is always called malformed.
     """
 
-    def __init__(self, resource_type: ResourceType, text: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        resource_type: ResourceType,
+        text: str,
+        limits: Limits,
+        quirks: set[Quirk] | None = None,
+    ) -> None:
         self.text, self.position = text, 0
+        self.quirks: set[Quirk] = set() if quirks is None else quirks
         self.unknown: list[str] = []
         self._resource_type, self._limits = resource_type, limits
         if len(text) > limits.max_filter_length:
@@ -354,10 +399,19 @@ class FilterParser:
             self.fail("expected an attribute")
         self.position = found.end()
         path = _resolve_in(scope, found[0]) if scope else resolve(self._resource_type, found[0])
+        if path is not None:
+            self._note(path, found[0])
         if path is None or scope is _UNKNOWN:
             self.unknown.append(shown(found[0]))
             return AttributePath(None, _UNKNOWN)
         return path
+
+    def _note(self, path: AttributePath, written: str) -> None:
+        urn, _, rest = written.rpartition(":")
+        if path.schema is not None and not urn:
+            self.quirks.add(Quirk.EXTENSION_WITHOUT_URN)
+        if rest.partition(".")[0].lower() in path.attribute.alias_keys:
+            self.quirks.add(Quirk.OTHER_NAME)
 
     def brackets(self, attribute: Attribute, depth: int) -> Filter:
         """Read `[filter]`; the opening bracket is next."""
@@ -411,6 +465,7 @@ class FilterParser:
             return ValuePath(path, inner)
         # Not in the grammar, but Entra ID looks users up so: emails[type eq "work"].value eq "x".
         self.position += 1
+        self.quirks.add(Quirk.COMPARED_AFTER_BRACKETS)
         sub = self.attribute_path(path.attribute)
         return ValuePath(path, conjunction(inner, self._attribute_expression(sub)))
 
@@ -448,10 +503,15 @@ class FilterParser:
         else:
             self.fail("expected a value")
         try:
-            return _typed(attribute, operator_, cast("str", raw), quoted=quoted)
+            value = _typed(attribute, operator_, cast("str", raw), quoted=quoted)
         except ValueError as problem:
             self.position = start
             self.fail(f"{attribute.name} {operator_}: {problem}")
+        if isinstance(value, str) and not quoted:
+            self.quirks.add(Quirk.VALUE_WITHOUT_QUOTES)
+        elif isinstance(value, bool) and quoted:
+            self.quirks.add(Quirk.QUOTED_BOOLEAN)
+        return value
 
     def _word(self, word: str) -> bool:
         """Step over `word` if it comes next, in any case, and is not part of a longer one."""

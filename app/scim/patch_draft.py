@@ -11,6 +11,7 @@ from app.scim.filter import Filter, matches_value
 from app.scim.limits import Limits
 from app.scim.members import MemberLog
 from app.scim.patch_path import PatchPath, equalities
+from app.scim.quirks import Quirk
 from app.scim.validate import (
     refuse_immutable_changes,
     refuse_two_primaries,
@@ -27,6 +28,7 @@ class Draft:
         self, resource_type: ResourceType, document: dict[str, Any], limits: Limits
     ) -> None:
         self.members = MemberLog()
+        self.quirks: set[Quirk] = set()
         self._type, self._before, self._limits = resource_type, document, limits
         self._document: dict[str, Any] = _copy(document)
 
@@ -73,6 +75,8 @@ class Draft:
             changed, touched = _without_chosen(path, values), []
         else:
             changed, touched = _with_chosen(op, path, value, values)
+            if path.filter is not None and len(changed) > len(values):
+                self.quirks.add(Quirk.CREATED_BY_FILTER)
         _settle_primary(changed, touched, str(path))
         changed = unique([v for v in changed if v not in (None, {})])
         if len(changed) > max(self._limits.max_values, len(values)):

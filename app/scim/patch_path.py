@@ -9,6 +9,7 @@ from app.scim.attribute import Attribute, ResourceType, Schema
 from app.scim.filter import And, Comparison, Filter, FilterParser, render
 from app.scim.limits import DEFAULT_LIMITS, Limits
 from app.scim.paths import AttributePath, is_well_formed, shown
+from app.scim.quirks import Quirk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ class UnknownPath:
 
 
 def parse_path(
-    resource_type: ResourceType, text: str, *, limits: Limits = DEFAULT_LIMITS
+    resource_type: ResourceType,
+    text: str,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    quirks: set[Quirk] | None = None,
 ) -> PatchPath | SchemaPath | UnknownPath:
     """Return the place that a path names (RFC 7644 §3.5.2, figure 7).
 
@@ -65,7 +70,7 @@ def parse_path(
     head = text.partition("[")[0]
     if not is_well_formed(head):
         raise InvalidPath(f"{shown(text)}: is not a path")
-    parser = FilterParser(resource_type, text, limits)
+    parser = FilterParser(resource_type, text, limits, quirks)
     path = parser.attribute_path()
     if not parser.at("["):
         if parser.unknown:
