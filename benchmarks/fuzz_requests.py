@@ -434,7 +434,8 @@ class Maker:
             case 4:
                 place[self.chance.choice((*ATTRIBUTES, *STRINGS[:20]))] = place.pop(key)
             case 5:
-                place[key] = [place[key]] * self.chance.choice((1, 2, 600))
+                many = 600 if len(_dumped(place[key])) < 10_000 else 2
+                place[key] = [place[key]] * self.chance.choice((1, 2, many))
             case _:
                 place[key] = {"value": place[key]}
 
