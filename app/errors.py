@@ -5,6 +5,8 @@
     ├─ ScimError                  status, scim_type: what the identity provider sees
     │  ├─ InvalidFilter, TooMany, Uniqueness, Mutability, InvalidSyntax, InvalidPath,
     │  │  NoTarget, InvalidValue, InvalidVersion, Sensitive          (RFC 7644 §3.12, table 9)
+    │  ├─ InvalidCursor, ExpiredCursor, InvalidCount                 (RFC 9865)
+    │  ├─ Conflict                what a bulk operation refers to is not there
     │  └─ Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout,
     │     PreconditionFailed, BodyTooLarge, UnsupportedMediaType, NotImplementedByServer,
     │     ServerError, Unavailable
@@ -106,6 +108,22 @@ class InvalidVersion(ScimError):
 class Sensitive(ScimError):
     status = HTTPStatus.FORBIDDEN
     scim_type = "sensitive"
+
+
+class InvalidCursor(ScimError):
+    scim_type = "invalidCursor"
+
+
+class ExpiredCursor(ScimError):
+    scim_type = "expiredCursor"
+
+
+class InvalidCount(ScimError):
+    scim_type = "invalidCount"
+
+
+class Conflict(ScimError):
+    status = HTTPStatus.CONFLICT
 
 
 class Unauthorized(ScimError):

@@ -34,11 +34,27 @@ class RedisSettings(Account):
     later: ClassVar[Mapping[tuple[str, object], str]] = {("password", ...): NOT_IN_THE_FILE}
 
 
+def _public_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        raise ValueError('is no such URL; write it as "https://scim.example.com"')
+    return url.rstrip("/")
+
+
 class ReceiverSettings(Section):
-    """Where the receiver listens. Port 0 lets the system choose."""
+    """Where the receiver listens. Port 0 lets the system choose.
+
+    `public_url`: what clients call it, where a proxy stands before it; locations of resources begin
+    with it. Without it they begin with the scheme and the host of the request.
+    """
 
     host: Text = "127.0.0.1"
     port: Annotated[Whole, Field(ge=0, le=65535)] = 8080
+    public_url: Annotated[Text, AfterValidator(_public_url)] | None = None
 
 
 class Limits(Section):
@@ -48,7 +64,17 @@ class Limits(Section):
     max_page: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
     default_page: Annotated[Whole, Field(ge=1, le=100_000)] = 100
     max_name_length: Annotated[Whole, Field(ge=1, le=4096)] = 256
+    max_attribute_length: Annotated[Whole, Field(ge=1, le=16 * MIB)] = 65_536
+    max_values: Annotated[Whole, Field(ge=1, le=100_000)] = 500
+    max_members: Annotated[Whole, Field(ge=1, le=1_000_000)] = 200_000
+    max_json_depth: Annotated[Whole, Field(ge=4, le=100)] = 16
     max_patch_operations: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
+    max_bulk_operations: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
+    max_bulk_bytes: Annotated[Whole, Field(ge=1024, le=1024 * MIB)] = 10 * MIB
+    max_filter_length: Annotated[Whole, Field(ge=16, le=MIB)] = 8192
+    max_filter_depth: Annotated[Whole, Field(ge=1, le=100)] = 32
+    query_seconds: Annotated[Number, Field(gt=0, le=60)] = 5.0
+    cursor_seconds: Annotated[Whole, Field(ge=1, le=86400)] = 3600
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

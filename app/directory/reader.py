@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,23 @@ class Reader:
             self._link.redis.zrange(self._keys.order(kind), start, start + count - 1)
         )
         return [i.decode() for i in ids]
+
+    async def created(self, kind: Kind, ids: Sequence[str]) -> list[tuple[str, int]]:
+        """Return those of `ids` that exist, in the order of their creation, each with its seq."""
+        if not ids:
+            return []
+        scores = await self._link.call(self._link.redis.zmscore(self._keys.order(kind), list(ids)))
+        rows = [(i, int(s)) for i, s in zip(ids, scores, strict=True) if s is not None]
+        return sorted(rows, key=lambda row: row[1])
+
+    async def cursor_key(self) -> bytes:
+        """Return the key that cursors of this tenant are signed with, made when first asked for."""
+        redis, key = self._link.redis, self._keys.cursors
+        held: bytes | None = await self._link.call(redis.get(key))
+        if held is None:
+            await self._link.call(redis.set(key, secrets.token_bytes(32), nx=True))
+            held = await self._link.call(redis.get(key))
+        return held or b""
 
     async def created_after(self, kind: Kind, seq: int, count: int) -> list[tuple[str, int]]:
         """Return ids in the order of their creation, each with its seq.

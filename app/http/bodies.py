@@ -18,9 +18,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _decode = msgspec.json.Decoder().decode
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(request: web.Request, max_bytes: int, limit: str = "the limit") -> bytes:
     """Return the body, `max_bytes` at most; one that says that it is longer is refused unread.
 
+    `limit`: what the client knows the bound as.
     A missing Content-Type counts as JSON's. A packed body is refused: identity providers send
     none, and a small one may unpack to a huge one. Raises BodyTooLarge, UnsupportedMediaType,
     RequestTimeout, InvalidSyntax.
@@ -29,15 +30,16 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         raise UnsupportedMediaType(f"Content-Type: send {SCIM_JSON} or {JSON}")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Content-Encoding: send the body as it is")
+    too_large = BodyTooLarge(f"the body is larger than {limit} of {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
-        raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+        raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(ARRIVAL_S):
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > max_bytes:
-                    raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+                    raise too_large
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {ARRIVAL_S:g} s") from None
     except (web.RequestPayloadError, ConnectionError) as error:

@@ -25,6 +25,7 @@ from app.wake import Waker
 
 _SHUTDOWN_S = 4.0
 _FIRST_LOOK_S = 1.0
+_LINE = 64 * 1024  # so that a filter that is too long is refused by its own limit, in SCIM's form
 
 log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ def make_runner(receiver: Receiver) -> web.AppRunner:
         make_app(receiver),
         access_log=None,  # costs 38 % of the requests per second; our own line says more
         auto_decompress=False,  # `bodies` refuses what is packed
+        max_line_size=_LINE,
         handle_signals=False,
         shutdown_timeout=_SHUTDOWN_S,
     )

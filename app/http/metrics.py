@@ -21,6 +21,12 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
             registry=self.registry,
         )
+        self.bulk_left = Counter(
+            "scim_bulk_left_total",
+            "Resources that a failed operation of a Bulk request created and could not take away.",
+            ["tenant"],
+            registry=self.registry,
+        )
         self.ignored_attributes = Counter(
             "scim_ignored_attributes_total",
             "Attributes left out of a request's body because no schema knows them.",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
+from app.config.settings import Settings
 from app.errors import (
     DirectoryUnavailable,
     Forbidden,
@@ -27,6 +28,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _UTF8 = re.compile(r"[^\ud800-\udfff]*")  # aiohttp reads other bytes as half surrogates
+_SEARCH = "/.search"  # a POST that only reads (RFC 7644 §3.4.3)
 _READS = frozenset({"GET", "HEAD"})
 _METHODS = _READS | {"POST", "PUT", "PATCH", "DELETE"}  # a label has few values, a client many
 
@@ -85,6 +87,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return error_answer(ServerError("internal error; the log has it under the request id"))
 
 
+def _root(request: web.Request, settings: Settings) -> str:
+    """Return what stands before the path: as configured, else as the client called it."""
+    return settings.receiver.public_url or f"{request.scheme}://{_host(request)}"
+
+
 def _host(request: web.Request) -> str:
     """Return the host that the client named; aiohttp would else ask a name server, and wait."""
     named = request.headers.get("Host", "")
@@ -105,13 +112,14 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         raise InvalidSyntax("the URL is not UTF-8")
     if not receiver.durable:
         raise Unavailable("the directory has not been found durable yet, try again")
-    if "scim" not in token.scopes and not ("read" in token.scopes and request.method in _READS):
+    reads = request.method in _READS or request.path.endswith(_SEARCH)
+    if "scim" not in token.scopes and not ("read" in token.scopes and reads):
         raise Forbidden("this token's scopes do not cover the request")
     request[CALLER] = Caller(
         tenant=tenants[name],
         token=token,
         request_id=request[REQUEST_ID],
         settings=settings,
-        base_url=f"{request.scheme}://{_host(request)}/scim/{name}/v2",
+        base_url=f"{_root(request, settings)}/scim/{name}/v2",
     )
     return await handler(request)

@@ -10,35 +10,49 @@ from aiohttp import web
 from app.clock import Clock
 from app.config.rolemap import RoleMap
 from app.config.settings import Settings
+from app.config.tenant import Tenant as Configured
 from app.directory.directory import Directory
+from app.directory.keys import KINDS, Kind
 from app.directory.link import Link
 from app.directory.tokens import TokenRecord
 from app.http.auth import Authenticator
 from app.http.metrics import Metrics
 from app.http.repeats import Repeats
+from app.scim.attribute import ResourceType
+from app.scim.password import Hasher
 from app.wake import Waker
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as requests see it. `verified_domains`: folded; empty means that any is taken."""
+    """A tenant as requests see it. `verified_domains`: folded; empty means that any is taken.
+
+    `types`: the resource types that it has, with the extensions that it declares. `hasher`: what
+    passwords become, None where the tenant's users have none.
+    """
 
     name: str
     directory: Directory
     role_map: RoleMap
     verified_domains: frozenset[str]
+    types: Mapping[Kind, ResourceType]
+    hasher: Hasher | None
 
 
 def build_tenants(settings: Settings, link: Link) -> dict[str, Tenant]:
-    return {
-        name: Tenant(
-            name=name,
-            directory=Directory(link, name, tenant.targets),
-            role_map=RoleMap.of(tenant),
-            verified_domains=frozenset(tenant.verified_domains),
-        )
-        for name, tenant in settings.tenants.items()
-    }
+    return {name: _tenant(name, tenant, link) for name, tenant in settings.tenants.items()}
+
+
+def _tenant(name: str, configured: Configured, link: Link) -> Tenant:
+    types = configured.resource_types
+    return Tenant(
+        name=name,
+        directory=Directory(link, name, configured.targets),
+        role_map=RoleMap.of(configured),
+        verified_domains=frozenset(configured.verified_domains),
+        types={kind: types[of.type] for kind, of in KINDS.items() if of.type in types},
+        hasher=configured.hasher,
+    )
 
 
 @dataclass(slots=True)

@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from app.directory.directory import Committed, Directory
 from app.directory.keys import Kind
 from app.directory.record import Stored
-from app.http.members import deciding_members
-from app.scim.attribute import META
-from app.scim.filter import Filter, attributes_of
-from app.scim.present import EVERYTHING, Selection, parse_selection, present
-from app.scim.schema import ResourceType
+from app.scim.attribute import META, ResourceType
+from app.scim.present import EVERYTHING, Selection, present
 
-_ENDPOINT: dict[Kind, str] = {"user": "Users", "group": "Groups"}
-_TYPE: dict[Kind, str] = {"user": "User", "group": "Group"}
 # What is read from beside the documents, since the other side of it is what changes.
-_DERIVED: dict[Kind, str] = {"user": "groups", "group": "members"}
+_DERIVED = ("members", "groups")
 
 
 class Renderer:
-    """`query`: the request's, for `attributes` and `excludedAttributes` (RFC 7644 §3.9)."""
+    """`selection`: the attributes that answers have (RFC 7644 §3.9)."""
 
     def __init__(
         self,
         directory: Directory,
+        types: Mapping[Kind, ResourceType],
         kind: Kind,
-        resource_type: ResourceType,
         base_url: str,
-        query: Mapping[str, str],
+        selection: Selection,
     ) -> None:
         self._directory = directory
+        self._types = types
         self._kind = kind
-        self._resource_type = resource_type
+        self._resource_type = types[kind]
         self._base_url = base_url
-        self._selection = parse_selection(
-            resource_type, query.get("attributes"), query.get("excludedAttributes")
-        )
+        self._selection = selection
+        self._derived_name = next(filter(self._resource_type.attribute, _DERIVED), None)
 
     def location(self, resource_id: str) -> str:
-        return f"{self._base_url}/{_ENDPOINT[self._kind]}/{resource_id}"
+        return self._location(self._kind, resource_id)
+
+    def _location(self, kind: Kind, resource_id: str) -> str:
+        return f"{self._base_url}{self._types[kind].endpoint}/{resource_id}"
 
     async def created(self, committed: Committed, document: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a POST. Nobody could put a new user into a group yet."""
-        if self._kind == "user" and committed.seq is not None:
+        """Return the answer to a POST. Nobody could put a new resource into a group yet."""
+        if self._derived_name == "groups" and committed.seq is not None:
             return self._present(_stored(committed, document), {**document, "groups": []})
         return await self.written(committed, document)
 
@@ -56,20 +54,24 @@ class Renderer:
         """Return resources as the request wants to see them."""
         documents = (
             await self._derived(stored)
-            if self._selection.wants(_DERIVED[self._kind])
+            if self._derived_name is not None and self._selection.wants(self._derived_name)
             else [s.document for s in stored]
         )
         return [self._present(s, d) for s, d in zip(stored, documents, strict=True)]
 
-    async def documents(self, stored: Sequence[Stored], filter_: Filter) -> list[dict[str, Any]]:
-        """Return documents as a filter sees them: with id, and what else it names."""
-        named = attributes_of(filter_)
+    async def documents(
+        self, stored: Sequence[Stored], names: Collection[str], deciding: frozenset[str] | None
+    ) -> list[dict[str, Any]]:
+        """Return documents as filters and sorting see them: with id, and with what is in `names`.
+
+        `deciding`: the members that decide, None for all of them.
+        """
         documents = (
-            await self._derived(stored, deciding_members(filter_))
-            if _DERIVED[self._kind] in named
+            await self._derived(stored, deciding)
+            if self._derived_name in names
             else [s.document for s in stored]
         )
-        if META.name in named:
+        if META.name in names:
             return [self._present(s, d, EVERYTHING) for s, d in zip(stored, documents, strict=True)]
         return [{**d, "id": s.id} for s, d in zip(stored, documents, strict=True)]
 
@@ -92,14 +94,15 @@ class Renderer:
     ) -> list[dict[str, Any]]:
         """Return documents with members or groups; of the members only those in `deciding`."""
         ids = [s.id for s in stored]
-        if self._kind == "user":
+        name = self._derived_name or ""
+        if name == "groups":
             lists = await self._groups(ids)
         elif deciding is None:
             lists = await self._members(ids)
         else:
             found = await self._directory.members_among(ids, sorted(deciding))
             lists = {group: [{"value": m} for m in members] for group, members in found.items()}
-        return [{**s.document, _DERIVED[self._kind]: lists[s.id]} for s in stored]
+        return [{**s.document, name: lists[s.id]} for s in stored]
 
     async def _groups(self, user_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         groups_of = await self._directory.groups_of(user_ids)
@@ -108,7 +111,7 @@ class Renderer:
             user: [
                 {
                     "value": group,
-                    "$ref": f"{self._base_url}/Groups/{group}",
+                    "$ref": self._location("group", group),
                     "display": groups[group].document["displayName"],
                     "type": "direct",
                 }
@@ -128,12 +131,12 @@ class Renderer:
         }
 
     def _member(self, member: str, kind: Kind | None) -> dict[str, Any]:
-        if kind is None:
+        if kind is None or kind not in self._types:
             return {"value": member}
         return {
             "value": member,
-            "$ref": f"{self._base_url}/{_ENDPOINT[kind]}/{member}",
-            "type": _TYPE[kind],
+            "$ref": self._location(kind, member),
+            "type": self._types[kind].name,
         }
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from aiohttp import web
 
 from app.directory.link import check_durable
-from app.errors import DirectoryError, Forbidden
+from app.errors import DirectoryError, Forbidden, NotImplementedByServer
 from app.http import resources
 from app.http.answers import answer
+from app.http.bulk import bulk
 from app.http.receiver import CALLER, RECEIVER
 from app.scim import discovery
 from app.scim.messages import list_response
 
 _BASE = "/scim/{tenant}/v2"
-_ENDPOINT = f"{_BASE}/{{endpoint:Users|Groups}}"
+_ENDPOINT = f"{_BASE}/{{endpoint:{'|'.join(resources.ENDPOINTS)}}}"
 _PROBE = "scim:ready"
 
 
@@ -21,6 +22,11 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/healthz", healthz)
     router.add_get("/readyz", readyz)
     router.add_get("/metrics", metrics)
+    router.add_get(f"{_BASE}/", resources.find)
+    router.add_post(f"{_BASE}/.search", resources.post_search)
+    router.add_post(f"{_ENDPOINT}/.search", resources.post_search)
+    router.add_route("*", f"{_BASE}/Me", me)
+    router.add_post(f"{_BASE}/Bulk", bulk)
     router.add_get(_ENDPOINT, resources.find)
     router.add_post(_ENDPOINT, resources.create)
     one = f"{_ENDPOINT}/{{id}}"
@@ -56,28 +62,47 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def service_provider_config(request: web.Request) -> web.Response:
-    """What this receiver does. ETags are sent, but preconditions are not looked at: no `etag`."""
     caller = request[CALLER]
+    limits = caller.settings.limits
     config = discovery.service_provider_config(
         caller.base_url,
-        max_results=caller.settings.limits.max_page,
+        max_results=limits.max_page,
+        sort=True,
+        etag=True,
+        bulk_max_operations=limits.max_bulk_operations,
+        bulk_max_payload_size=min(limits.max_bulk_bytes, limits.max_body_bytes),
+        change_password=caller.tenant.hasher is not None,
+        pagination=discovery.Pagination(
+            default_page=limits.default_page,
+            max_page=limits.max_page,
+            cursor_seconds=limits.cursor_seconds,
+        ),
+        agents="agent" in caller.tenant.types,
+        applications="application" in caller.tenant.types,
         authentication=("oauthbearertoken", "httpbasic"),
     )
     return answer(config)
+
+
+async def me(_: web.Request) -> web.Response:
+    """RFC 7644 §3.11: tokens are those of identity providers, so nobody is `/Me`."""
+    raise NotImplementedByServer("Me: a token belongs to no user here; name one by its id")
 
 
 async def described(request: web.Request) -> web.Response:
     """Return all there is; paging is ignored, a filter refused (RFC 7644 §4)."""
     if "filter" in request.query:
         raise Forbidden("filter: is not for discovery endpoints")
-    base_url = request[CALLER].base_url
+    caller = request[CALLER]
     of_schemas = request.match_info["endpoint"] == "Schemas"
-    found = discovery.schemas(base_url) if of_schemas else discovery.resource_types(base_url)
+    listed = discovery.schemas if of_schemas else discovery.resource_types
+    found = listed(caller.base_url, caller.tenant.types.values())
     return answer(list_response(found, len(found), 1, len(found)))
 
 
 async def described_one(request: web.Request) -> web.Response:
-    name, base_url = request.match_info["id"], request[CALLER].base_url
-    if request.match_info["endpoint"] == "Schemas":
-        return answer(discovery.schema(name, base_url))
-    return answer(discovery.resource_type(name, base_url))
+    caller = request[CALLER]
+    of_schemas = request.match_info["endpoint"] == "Schemas"
+    told = discovery.schema if of_schemas else discovery.resource_type
+    types = caller.tenant.types.values()
+    return answer(told(request.match_info["id"], caller.base_url, types))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from app.errors import NotFound
@@ -33,6 +34,15 @@ AUTHENTICATION: Final[dict[Authentication, dict[str, str]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pagination:
+    """What RFC 9865 §4 announces: sizes of pages, and how long a cursor is good."""
+
+    default_page: int
+    max_page: int
+    cursor_seconds: int
+
+
 def service_provider_config(
     base_url: str,
     *,
@@ -43,6 +53,9 @@ def service_provider_config(
     bulk_max_operations: int = 0,
     bulk_max_payload_size: int = 0,
     authentication: Collection[Authentication] = BEARER,
+    pagination: Pagination | None = None,
+    agents: bool = False,
+    applications: bool = False,
     documentation_uri: str | None = None,
 ) -> dict[str, Any]:
     """Return what the server can do (RFC 7643 §5); the first way to authenticate is the primary.
@@ -53,6 +66,21 @@ def service_provider_config(
     config: dict[str, Any] = {"schemas": [CONFIG_URN]}
     if documentation_uri is not None:
         config["documentationUri"] = documentation_uri
+    if pagination is not None:
+        config["pagination"] = {
+            "cursor": True,
+            "index": True,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": pagination.default_page,
+            "maxPageSize": pagination.max_page,
+            "cursorTimeout": pagination.cursor_seconds,
+        }
+    if agents or applications:  # draft-abbey-scim-agent-extension §4.1
+        config["agentExtension"] = {
+            "supported": True,
+            "agentsSupported": agents,
+            "agenticApplicationsSupported": applications,
+        }
     return config | {
         "patch": {"supported": True},
         "bulk": {

@@ -28,13 +28,19 @@ def error_body(error: ScimError) -> dict[str, Any]:
 
 
 def list_response(
-    resources: Sequence[dict[str, Any]], total: int, start_index: int, items_per_page: int
+    resources: Sequence[dict[str, Any]],
+    total: int | None,
+    start_index: int | None,
+    items_per_page: int,
 ) -> dict[str, Any]:
-    """Return the answer to a query (RFC 7644 §3.4.2); figures are integers, also for no match."""
-    return {
-        "schemas": [LIST_RESPONSE],
-        "totalResults": total,
-        "startIndex": start_index,
-        "itemsPerPage": items_per_page,
-        "Resources": list(resources),
-    }
+    """Return the answer to a query (RFC 7644 §3.4.2); figures are integers, also for no match.
+
+    A page by cursor has no `start_index`, and no `total` where counting would cost more than the
+    page (RFC 9865).
+    """
+    answer: dict[str, Any] = {"schemas": [LIST_RESPONSE]}
+    if total is not None:
+        answer["totalResults"] = total
+    if start_index is not None:
+        answer["startIndex"] = start_index
+    return answer | {"itemsPerPage": items_per_page, "Resources": list(resources)}

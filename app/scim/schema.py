@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from app.scim.agents import AGENT, AGENTIC_APPLICATION
 from app.scim.attribute import Attribute, ResourceType, Schema
 from app.scim.shapes import GROUPS, link, plural, primary, purpose, structure, text
 from app.scim.validity import VALIDITY
@@ -185,5 +186,8 @@ USER = ResourceType(
 GROUP = ResourceType(name="Group", endpoint="/Groups", description="Group", schema=GROUP_SCHEMA)
 
 RESOURCE_TYPES: Mapping[str, ResourceType] = MappingProxyType(
-    {resource_type.name: resource_type for resource_type in (USER, GROUP)}
+    {
+        resource_type.name: resource_type
+        for resource_type in (USER, GROUP, AGENT, AGENTIC_APPLICATION)
+    }
 )

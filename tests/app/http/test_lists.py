@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
+from app.scim.applied import APPLIED_URN
+from app.scim.validity import VALIDITY
+
 if TYPE_CHECKING:
     from tests.app.http.conftest import Client, Reply
 
@@ -191,20 +194,42 @@ async def test_the_service_tells_the_truth_about_itself(scim: Client) -> None:
     config = (await scim("GET", "/ServiceProviderConfig")).json
     assert config["patch"] == {"supported": True}
     assert config["filter"] == {"supported": True, "maxResults": 1000}
-    for absent in ("sort", "etag", "changePassword"):
-        assert config[absent] == {"supported": False}
-    assert config["bulk"]["supported"] is False
+    for held in ("sort", "etag"):
+        assert config[held] == {"supported": True}
+    assert config["changePassword"] == {"supported": False}  # this tenant's users have none
+    assert config["bulk"] == {
+        "supported": True,
+        "maxOperations": 1000,
+        "maxPayloadSize": 10 * 1024 * 1024,
+    }
+    assert config["pagination"] == {
+        "cursor": True,
+        "index": True,
+        "defaultPaginationMethod": "index",
+        "defaultPageSize": 100,
+        "maxPageSize": 1000,
+        "cursorTimeout": 3600,
+    }
+    assert config["agentExtension"] == {
+        "supported": True,
+        "agentsSupported": True,
+        "agenticApplicationsSupported": True,
+    }
     schemes = [scheme["type"] for scheme in config["authenticationSchemes"]]
     assert schemes == ["oauthbearertoken", "httpbasic"]
     assert config["meta"]["location"] == f"{scim.base}/ServiceProviderConfig"
 
 
 DISCOVERY = {
-    "ResourceTypes": ["User", "Group"],
+    "ResourceTypes": ["User", "Group", "Agent", "AgenticApplication"],
     "Schemas": [
         USER_URN,
         "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
         "urn:ietf:params:scim:schemas:core:2.0:Group",
+        "urn:ietf:params:scim:schemas:core:2.0:Agent",
+        "urn:ietf:params:scim:schemas:core:2.0:AgenticApplication",
+        VALIDITY.id,
+        APPLIED_URN,
     ],
 }
 

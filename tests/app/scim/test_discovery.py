@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.errors import NotFound
+from app.scim.agents import AGENT, AGENTIC_APPLICATION
 from app.scim.discovery import (
     resource_type,
     resource_types,
@@ -81,8 +82,15 @@ def test_the_user_type_is_that_of_the_rfc() -> None:
 
 def test_lists_hold_what_can_be_asked_for_by_name() -> None:
     types, known = resource_types(BASE), schemas(BASE)
-    assert [t["id"] for t in types] == ["User", "Group"]
-    assert [s["id"] for s in known] == [USER_URN, ENTERPRISE_URN, VALIDITY_URN, GROUP_URN]
+    assert [t["id"] for t in types] == ["User", "Group", "Agent", "AgenticApplication"]
+    assert [s["id"] for s in known] == [
+        USER_URN,
+        ENTERPRISE_URN,
+        VALIDITY_URN,
+        GROUP_URN,
+        AGENT.schema.id,
+        AGENTIC_APPLICATION.schema.id,
+    ]
     assert types == [resource_type(t["name"], BASE) for t in types]
     assert known == [schema(s["id"].upper(), BASE) for s in known]
     for described in (*types, *known):

@@ -1,0 +1,234 @@
+"""Create, replace, change and delete one resource: RFC 7644 §3.3, §3.5 and §3.6.
+
+Each write reads what it needs, decides in `app.scim`, and commits with one Lua call that refuses
+if the document changed in between; then it is decided anew. Requests and the operations of a Bulk
+request come here alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from app.directory.directory import NO_MEMBERS, Committed, Origin, Stale
+from app.directory.record import Stored
+from app.errors import DirectoryUnavailable, Unavailable, Uniqueness
+from app.http.endpoint import Endpoint
+from app.http.preconditions import Preconditions
+from app.http.rendering import Renderer
+from app.scim.members import MemberChange
+from app.scim.patch import apply_patch, parse_patch
+from app.scim.validate import Parsed, parse_group, parse_resource, refuse_immutable_changes
+
+_TRIES = 20  # concurrent writers of one document; each try is one round trip
+_STEPWISE = 3  # tries that compare many members outside Redis; those after it can't be overtaken
+# PUT without `members` empties the group: Keycloak takes the last member out like that.
+_EMPTY = MemberChange(replace=())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a write makes of a resource. `secret` as in Directory."""
+
+    document: dict[str, Any]
+    members: MemberChange = NO_MEMBERS
+    secret: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+Decide = Callable[[Stored], Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The answer to a write; `body` None for an answer without one."""
+
+    status: HTTPStatus
+    id: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One write. `attributes`, `excluded`: which of them the answer has (§3.9)."""
+
+    endpoint: Endpoint
+    origin: Origin
+    preconditions: Preconditions = field(default_factory=Preconditions)
+    attributes: str | None = None
+    excluded: str | None = None
+
+    def _renderer(self) -> Renderer:
+        return self.endpoint.renderer(self.attributes, self.excluded)
+
+    def _parsed(self, body: object) -> tuple[Parsed, MemberChange | None]:
+        """Return the whole resource that a POST or PUT describes."""
+        endpoint = self.endpoint
+        if endpoint.kind == "group":
+            return parse_group(body, limits=endpoint.limits, resource_type=endpoint.resource_type)
+        return parse_resource(endpoint.resource_type, body, limits=endpoint.limits), None
+
+    async def create(self, body: object) -> Written:
+        endpoint, origin, renderer = self.endpoint, self.origin, self._renderer()
+        parsed, members = self._parsed(body)
+        endpoint.check_domain(None, parsed.document)
+        change = Change(
+            parsed.document, members or NO_MEMBERS, await endpoint.secret(parsed.secret)
+        )
+        try:
+            committed, document = await self._created(change)
+            headers = await endpoint.headers(committed)
+            answer = await renderer.created(committed, document)
+        except DirectoryUnavailable:
+            endpoint.receiver.repeats.note(origin.digest)
+            raise
+        endpoint.receiver.repeats.forget(origin.digest)
+        endpoint.count_ignored(parsed.ignored)
+        headers["Location"] = renderer.location(committed.id)
+        return Written(HTTPStatus.CREATED, committed.id, headers, answer)
+
+    async def replace(self, resource_id: str, body: object) -> Written:
+        """PUT. A group's members are applied as a difference.
+
+        A PUT that leaves out `active` leaves it as it is: RFC 7644 §3.5.1 would clear it, and a
+        mapping that forgot the attribute would let everybody in again who has left.
+        """
+        endpoint, renderer = self.endpoint, self._renderer()
+        parsed, members = self._parsed(body)
+        secret = await endpoint.secret(parsed.secret)
+        change = (members or _EMPTY) if endpoint.kind == "group" else NO_MEMBERS
+
+        def decide(before: Stored) -> Change:
+            document = self._with_active_of(before.document, parsed.document)
+            refuse_immutable_changes(endpoint.resource_type, before.document, document)
+            return Change(document, change, secret, parsed.ignored)
+
+        committed, document, headers = await self._changed(resource_id, decide)
+        answer = await renderer.written(committed, document)
+        return Written(HTTPStatus.OK, resource_id, headers, answer)
+
+    async def patch(self, resource_id: str, body: object) -> Written:
+        """PATCH: all operations or none.
+
+        A user comes back whole (Entra ID's validator wants it), a group as 204: its members may be
+        many, and no identity provider reads them; unless the request names attributes (§3.5.2).
+        """
+        endpoint, renderer = self.endpoint, self._renderer()
+        operations = parse_patch(endpoint.resource_type, body, limits=endpoint.limits)
+        password = next((o.secret for o in reversed(operations) if o.secret is not None), None)
+        secret = await endpoint.secret(password)
+
+        def decide(before: Stored) -> Change:
+            patched = apply_patch(
+                endpoint.resource_type, before.document, operations, limits=endpoint.limits
+            )
+            members = patched.members or NO_MEMBERS
+            return Change(patched.document, members, secret, patched.ignored)
+
+        committed, document, headers = await self._changed(resource_id, decide)
+        if endpoint.kind == "group" and self.attributes is None and self.excluded is None:
+            return Written(HTTPStatus.NO_CONTENT, resource_id, headers)
+        answer = await renderer.written(committed, document)
+        return Written(HTTPStatus.OK, resource_id, headers, answer)
+
+    async def delete(self, resource_id: str) -> Written:
+        endpoint = self.endpoint
+        for _ in range(_TRIES):
+            version = None
+            if not self.preconditions.is_empty:
+                version = (await endpoint.stored(resource_id)).version
+                self.preconditions.check_write(version)
+            try:
+                committed = await endpoint.directory.delete(
+                    endpoint.kind, resource_id, self.origin, version=version
+                )
+            except Stale:
+                continue
+            headers = await endpoint.headers(committed)
+            del headers["ETag"]
+            return Written(HTTPStatus.NO_CONTENT, resource_id, headers)
+        raise _too_busy()
+
+    def _with_active_of(self, before: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+        if "active" in document or "active" not in before:
+            return document
+        kept = document | {"active": before["active"]}
+        names = [attribute.name for attribute in self.endpoint.resource_type.core]
+        return {name: kept.pop(name) for name in names if name in kept} | kept
+
+    async def _created(self, change: Change) -> tuple[Committed, dict[str, Any]]:
+        """Commit a new resource, or return what this request made before its reply was lost."""
+        endpoint = self.endpoint
+        try:
+            committed = await endpoint.directory.create(
+                endpoint.kind,
+                change.document,
+                self.origin,
+                members=change.members.replace or (),
+                role_keys=endpoint.role_keys(change.document),
+                secret=change.secret,
+            )
+        except Uniqueness:
+            found = await self._own_write(change.document)
+            if found is None:
+                raise
+            return found
+        return committed, change.document
+
+    async def _own_write(self, document: dict[str, Any]) -> tuple[Committed, dict[str, Any]] | None:
+        """Return what the same request wrote when its outcome stayed unknown, as it is now."""
+        endpoint, digest = self.endpoint, self.origin.digest
+        if not endpoint.receiver.repeats.knows(digest):
+            return None
+        directory, kind, name = (
+            endpoint.directory,
+            endpoint.kind,
+            endpoint.resource_type.naming.name,
+        )
+        found = await directory.get_many(kind, await directory.find(kind, name, document[name]))
+        for stored in found.values():
+            if await directory.creation_digest(kind, stored.id) == digest:
+                committed = Committed(
+                    id=stored.id,
+                    seq=None,
+                    version=stored.version,
+                    created_ms=stored.created_ms,
+                    modified_ms=stored.modified_ms,
+                )
+                return committed, stored.document
+        return None
+
+    async def _changed(
+        self, resource_id: str, decide: Decide
+    ) -> tuple[Committed, dict[str, Any], dict[str, str]]:
+        """Commit what `decide` makes of the resource; on a concurrent change decide again."""
+        endpoint = self.endpoint
+        for attempt in range(_TRIES):
+            before = await endpoint.stored(resource_id)
+            self.preconditions.check_write(before.version)
+            change = decide(before)
+            endpoint.check_domain(before.document, change.document)
+            try:
+                committed = await endpoint.directory.update(
+                    endpoint.kind,
+                    before,
+                    change.document,
+                    self.origin,
+                    members=change.members,
+                    role_keys=endpoint.role_keys(change.document),
+                    secret=change.secret,
+                    exactly=not self.preconditions.is_empty,
+                    stepwise=attempt < _STEPWISE,
+                )
+            except Stale:
+                continue
+            endpoint.count_ignored(change.ignored)
+            return committed, change.document, await endpoint.headers(committed)
+        raise _too_busy()
+
+
+def _too_busy() -> Unavailable:
+    return Unavailable("too many changes of this resource at the same time", retry_after_s=1)
