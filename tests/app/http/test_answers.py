@@ -1,0 +1,92 @@
+"""What writes answer, and what a PUT keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.app.http.conftest import Client
+
+TITLE = {"Operations": [{"op": "replace", "path": "title", "value": "Lead"}]}
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("attributes=title", {"schemas", "id", "title"}),
+        ("excludedAttributes=title,meta,groups", {"schemas", "id", "userName"}),
+    ],
+)
+async def test_a_write_shows_the_attributes_that_were_asked_for(
+    scim: Client, query: str, shown: set[str]
+) -> None:
+    body = {"userName": "ana", "title": "Lead"}
+    made = await scim("POST", f"/Users?{query}", body)
+    put = await scim("PUT", f"/Users/{made.id}?{query}", body)
+    patched = await scim("PATCH", f"/Users/{made.id}?{query}", TITLE)
+    for reply in (made, put, patched):
+        assert set(reply.json) == shown
+    for method, path in (("POST", "/Users"), ("PUT", f"/Users/{made.id}")):
+        both = f"{path}?attributes=title&excludedAttributes=meta"
+        assert (await scim(method, both, {"userName": "bo"})).refuses(400, "invalidValue")
+    assert await scim.last_seq() == 1  # what can't be answered is not done
+
+
+async def test_a_group_s_patch_answers_where_attributes_are_asked_for(scim: Client) -> None:
+    team = await scim.group("Team", "a")
+    rename = {"Operations": [{"op": "replace", "path": "displayName", "value": "New"}]}
+    plain = await scim("PATCH", f"/Groups/{team}", rename)
+    assert (plain.status, plain.raw) == (204, b"")
+    asked = await scim("PATCH", f"/Groups/{team}?attributes=displayName", rename)
+    assert (asked.status, asked.json["displayName"], "members" in asked.json) == (200, "New", False)
+
+
+@pytest.mark.parametrize("active", [True, False])
+async def test_a_put_that_leaves_out_active_leaves_it_as_it_is(scim: Client, active: bool) -> None:
+    ana = await scim.user("ana", title="Lead", active=active)
+    put = await scim("PUT", f"/Users/{ana}", {"userName": "ana"})
+    assert (put.json["active"], "title" in put.json) == (active, False)
+    again = await scim("PUT", f"/Users/{ana}", {"userName": "ana", "active": active})
+    assert (again.seq, again.json) == (2, put.json)
+    back = await scim("PUT", f"/Users/{ana}", {"userName": "ana", "active": not active})
+    assert back.json["active"] is not active
+
+
+MALFORMED = ["", " ", "title.", ".title", "a b", 'emails[type eq "work"', "members[", "1title"]
+
+
+@pytest.mark.parametrize("path", MALFORMED)
+async def test_a_malformed_path_changes_nothing(scim: Client, path: str) -> None:
+    ana = await scim.user("ana")
+    operations: list[Any] = [*TITLE["Operations"], {"op": "add", "path": path, "value": "x"}]
+    reply = await scim("PATCH", f"/Users/{ana}", {"Operations": operations})
+    assert reply.refuses(400, "invalidFilter" if "[" in path else "invalidPath")
+    assert await scim.last_seq() == 1
+
+
+async def test_a_group_can_t_come_to_lie_below_itself(scim: Client) -> None:
+    low = await scim.group("Low")
+    middle = await scim.group("Middle", low)
+    top = await scim.group("Top", middle)
+    for op, bad in (("add", top), ("replace", low)):
+        body = {"Operations": [{"op": op, "path": "members", "value": [{"value": bad}]}]}
+        assert (await scim("PATCH", f"/Groups/{low}", body)).refuses(400, "invalidValue", bad)
+    put = {"displayName": "Low", "members": [{"value": middle}]}
+    assert (await scim("PUT", f"/Groups/{low}", put)).refuses(400, "invalidValue", middle)
+    assert await scim.last_seq() == 3
+
+
+async def test_agents_are_served_and_can_be_members(scim: Client) -> None:
+    made = await scim("POST", "/Agents", {"name": "bot", "externalId": "x"})
+    assert made.status == 201
+    assert made.headers["Location"] == f"{scim.base}/Agents/{made.id}"
+    assert (await scim("POST", "/Agents", {"name": "BOT"})).refuses(409, "uniqueness", "name")
+    team = await scim.group("Team", made.id)
+    (member,) = (await scim("GET", f"/Groups/{team}")).json["members"]
+    assert member == {"value": made.id, "$ref": f"{scim.base}/Agents/{made.id}", "type": "Agent"}
+    found = await scim("GET", "/Agents?filter=name+eq+%22Bot%22")
+    assert [r["id"] for r in found.json["Resources"]] == [made.id]
+    assert (await scim("DELETE", f"/Agents/{made.id}")).status == 204
+    assert await scim.members(team) == []
