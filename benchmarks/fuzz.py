@@ -211,7 +211,7 @@ def _judge_success(content: dict[str, Any]) -> str | None:
     if f"{MESSAGES}ListResponse" not in content["schemas"]:
         return None
     listed = content.get("Resources", [])
-    if len(listed) > content["totalResults"]:
+    if len(listed) > content.get("totalResults", len(listed)):  # RFC 9865 lets it be left out
         return "more resources than totalResults"
     if any("id" not in r and "name" not in r for r in listed):
         return "a listed resource without id"

@@ -418,6 +418,18 @@ async def test_3_5_2_a_new_primary_takes_that_from_the_others(scim: Scim) -> Non
     assert primary == {"a@x": False, "b@x": True}
 
 
+async def test_3_5_2_a_patch_is_200_with_the_resource_where_attributes_are_asked_for(
+    scim: Scim,
+) -> None:
+    user, group = await scim.user(), await scim.group()
+    body = {"schemas": [PATCH_OP], "Operations": [{"op": "add", "path": "title", "value": "T"}]}
+    reply = await scim.send("PATCH", f"/Users/{user}?attributes=title", body)
+    assert reply.ok(200).json["title"] == "T"
+    body["Operations"] = [{"op": "replace", "path": "displayName", "value": "New"}]
+    reply = await scim.send("PATCH", f"/Groups/{group}?attributes=displayName", body)
+    assert reply.ok(200).json == {"schemas": [GROUP], "id": group, "displayName": "New"}
+
+
 async def test_3_5_2_a_patch_answers_with_the_resource_or_204(scim: Scim) -> None:
     user, group = await scim.user(), await scim.group()
     title = {"op": "add", "path": "title", "value": "T"}
@@ -535,6 +547,11 @@ async def test_3_10_attributes_are_named_with_or_without_their_urn_in_any_case(s
         assert changed["displayName"] == value
     operation = {"op": "replace", "path": f"{USER}:name.givenName", "value": "H"}
     assert (await scim.patch(f"/Users/{user}", operation)).ok(200).json["name"]["givenName"] == "H"
+
+
+async def test_3_11_me_is_no_alias_here(scim: Scim) -> None:
+    """A provisioning client is nobody who could be meant: 501, as the RFC says where it is not."""
+    (await scim.get("/Me")).refused(501)
 
 
 @pytest.mark.parametrize(
