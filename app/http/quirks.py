@@ -1,0 +1,58 @@
+"""Counting quirks beside the requests that hold them: no request waits for it, or fails by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+
+import structlog
+
+from app.clock import Clock
+from app.directory.link import Link
+from app.directory.quirks import QuirkLog
+from app.errors import DirectoryUnavailable
+from app.scim.quirks import Quirk
+
+FLUSH_S = 5.0
+_LAST_FLUSH_S = 1.0
+
+log = structlog.get_logger()
+
+
+class QuirkCounter:
+    """The quirks of the last seconds, by tenant; few figures, however many requests there are.
+
+    What was counted and not written when the process dies is lost: figures for a report.
+    """
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link, self._clock = link, clock
+        self._seen: dict[str, Counter[Quirk]] = {}
+
+    def note(self, tenant: str, quirks: Iterable[Quirk]) -> None:
+        """Count each of these once: they are those of one request."""
+        for quirk in quirks:
+            self._seen.setdefault(tenant, Counter())[quirk] += 1
+
+    async def flush(self) -> None:
+        """Write what was counted. Where Redis is away it is kept for the next time."""
+        seen, self._seen = self._seen, {}
+        for tenant, counts in seen.items():
+            try:
+                await QuirkLog(self._link, tenant).add(counts, self._clock.now_ms())
+            except DirectoryUnavailable:
+                self._seen.setdefault(tenant, Counter()).update(counts)
+
+    async def run(self) -> None:
+        """Flush every few seconds until cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await self.flush()
+        finally:
+            try:
+                async with asyncio.timeout(_LAST_FLUSH_S):
+                    await self.flush()
+            except TimeoutError:
+                log.warning("quirks.lost", tenants=len(self._seen))
