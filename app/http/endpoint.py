@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 from app.config.settings import Limits as LimitSettings
@@ -14,6 +15,7 @@ from app.http.receiver import Caller, Receiver
 from app.http.rendering import Renderer
 from app.scim.limits import Limits
 from app.scim.present import Selection, entity_tag, parse_selection
+from app.scim.quirks import Quirk
 from app.scim.text import fold
 
 
@@ -50,7 +52,12 @@ class Endpoint:
 
     def selecting(self, selection: Selection) -> Renderer:
         return Renderer(
-            self.directory, self.tenant.types, self.kind, self.caller.base_url, selection
+            directory=self.directory,
+            types=self.tenant.types,
+            kind=self.kind,
+            base_url=self.caller.base_url,
+            selection=selection,
+            lanes=self.tenant.lanes,
         )
 
     async def stored(self, resource_id: str) -> Stored:
@@ -82,6 +89,9 @@ class Endpoint:
         if hasher.is_slow:
             return await asyncio.to_thread(hasher.hashed, password) or NO_SECRET
         return hasher.hashed(password) or NO_SECRET
+
+    def count_quirks(self, quirks: Collection[Quirk]) -> None:
+        self.receiver.quirks.note(self.tenant.name, quirks)
 
     def count_ignored(self, ignored: tuple[str, ...]) -> None:
         if ignored:

@@ -17,6 +17,7 @@ from app.errors import ConfigError, DirectoryUnavailable, VolatileRedis
 from app.http.auth import Authenticator
 from app.http.metrics import Metrics
 from app.http.middleware import answer_errors, authenticate, identify
+from app.http.quirks import QuirkCounter
 from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.repeats import Repeats
 from app.http.routes import add_routes
@@ -42,6 +43,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
         authenticator=Authenticator(link, clock),
         clock=clock,
         repeats=Repeats(clock),
+        quirks=QuirkCounter(link, clock),
         allow_volatile_redis=allow_volatile_redis,
         durable=allow_volatile_redis,
     )
@@ -72,11 +74,15 @@ def make_runner(receiver: Receiver) -> web.AppRunner:
 
 async def _parts(app: web.Application) -> AsyncIterator[None]:
     receiver = app[RECEIVER]
-    waking = asyncio.create_task(receiver.waker.run(), name="waker")
+    tasks = [
+        asyncio.create_task(receiver.waker.run(), name="waker"),
+        asyncio.create_task(receiver.quirks.run(), name="quirks"),
+    ]
     yield
-    waking.cancel()
-    with suppress(asyncio.CancelledError):
-        await waking
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     await receiver.waker.close()
     await receiver.link.close()
 

@@ -13,10 +13,13 @@ from app.config.settings import Settings
 from app.config.tenant import Tenant as Configured
 from app.directory.directory import Directory
 from app.directory.keys import KINDS, Kind
+from app.directory.lanes import LaneStore
 from app.directory.link import Link
 from app.directory.tokens import TokenRecord
 from app.http.auth import Authenticator
 from app.http.metrics import Metrics
+from app.http.progress import Lanes
+from app.http.quirks import QuirkCounter
 from app.http.repeats import Repeats
 from app.scim.attribute import ResourceType
 from app.scim.password import Hasher
@@ -37,6 +40,7 @@ class Tenant:
     verified_domains: frozenset[str]
     types: Mapping[Kind, ResourceType]
     hasher: Hasher | None
+    lanes: Lanes
 
 
 def build_tenants(settings: Settings, link: Link) -> dict[str, Tenant]:
@@ -52,6 +56,7 @@ def _tenant(name: str, configured: Configured, link: Link) -> Tenant:
         verified_domains=frozenset(configured.verified_domains),
         types={kind: types[of.type] for kind, of in KINDS.items() if of.type in types},
         hasher=configured.hasher,
+        lanes=Lanes([LaneStore(link, name, target) for target in configured.targets]),
     )
 
 
@@ -67,6 +72,7 @@ class Receiver:
     authenticator: Authenticator
     clock: Clock
     repeats: Repeats
+    quirks: QuirkCounter
     allow_volatile_redis: bool = False
     durable: bool = field(default=False)
 

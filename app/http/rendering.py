@@ -8,6 +8,8 @@ from typing import Any
 from app.directory.directory import Committed, Directory
 from app.directory.keys import Kind
 from app.directory.record import Stored
+from app.http.progress import Lanes
+from app.scim.applied import APPLIED_URN, applied
 from app.scim.attribute import META, ResourceType
 from app.scim.present import EVERYTHING, Selection, present
 
@@ -20,11 +22,13 @@ class Renderer:
 
     def __init__(
         self,
+        *,
         directory: Directory,
         types: Mapping[Kind, ResourceType],
         kind: Kind,
         base_url: str,
         selection: Selection,
+        lanes: Lanes,
     ) -> None:
         self._directory = directory
         self._types = types
@@ -32,6 +36,11 @@ class Renderer:
         self._resource_type = types[kind]
         self._base_url = base_url
         self._selection = selection
+        self._lanes = lanes
+        extension = self._resource_type.known_schema(APPLIED_URN)
+        self._shows_applied = extension is not None and any(
+            selection.shows(APPLIED_URN, attribute) for attribute in extension.attributes
+        )
         self._derived_name = next(filter(self._resource_type.attribute, _DERIVED), None)
 
     def location(self, resource_id: str) -> str:
@@ -42,7 +51,7 @@ class Renderer:
 
     async def created(self, committed: Committed, document: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a POST. Nobody could put a new resource into a group yet."""
-        if self._derived_name == "groups" and committed.seq is not None:
+        if self._derived_name == "groups" and committed.seq and not self._shows_applied:
             return self._present(_stored(committed, document), {**document, "groups": []})
         return await self.written(committed, document)
 
@@ -51,12 +60,21 @@ class Renderer:
         return (await self.stored([_stored(committed, document)]))[0]
 
     async def stored(self, stored: Sequence[Stored]) -> list[dict[str, Any]]:
-        """Return resources as the request wants to see them."""
+        """Return resources as the request wants to see them.
+
+        Of the lanes' state only what was asked for: it costs two reads for each target.
+        """
         documents = (
             await self._derived(stored)
             if self._derived_name is not None and self._selection.wants(self._derived_name)
             else [s.document for s in stored]
         )
+        if self._shows_applied:
+            progress = await self._lanes.progress([s.id for s in stored])
+            documents = [
+                {**d, APPLIED_URN: applied(s.version, progress[s.id])}
+                for s, d in zip(stored, documents, strict=True)
+            ]
         return [self._present(s, d) for s, d in zip(stored, documents, strict=True)]
 
     async def documents(

@@ -29,6 +29,7 @@ from app.scim.filter import (
 from app.scim.messages import list_response
 from app.scim.paths import AttributePath, shown
 from app.scim.query import Query
+from app.scim.quirks import Quirk
 from app.scim.sorting import in_order, parse_sort, sort_value
 
 _STEP = 500
@@ -236,7 +237,10 @@ def _filters(endpoints: Sequence[Endpoint], text: str | None) -> list[Filter | N
     if text is None:
         return [None] * len(endpoints)
     if len(endpoints) == 1:
-        only = parse_filter(endpoints[0].resource_type, text, limits=endpoints[0].limits)
+        endpoint, quirks = endpoints[0], set[Quirk]()
+        limits = endpoint.limits
+        only = parse_filter(endpoint.resource_type, text, limits=limits, quirks=quirks)
+        endpoint.count_quirks(quirks)
         return [_filterable(only)]
     read = [parse_filter_of_several(e.resource_type, text, limits=e.limits) for e in endpoints]
     if not any(known for _, known in read):
@@ -254,9 +258,13 @@ def _sorts(endpoints: Sequence[Endpoint], text: str | None) -> list[AttributePat
     if text is None:
         return [None] * len(endpoints)
     paths = [parse_sort(e.resource_type, text) for e in endpoints]
-    if not any(paths):
+    if not any(path and not _is_applied(path) for path in paths):
         raise InvalidValue(f"sortBy: no schema knows the attribute {shown(text)}")
     return paths
+
+
+def _is_applied(path: AttributePath) -> bool:
+    return path.schema is not None and path.schema.id == APPLIED_URN
 
 
 async def _candidates(endpoint: Endpoint, filter_: Filter | None) -> list[str] | None:

@@ -20,6 +20,7 @@ from app.http.preconditions import Preconditions
 from app.http.rendering import Renderer
 from app.scim.members import MemberChange
 from app.scim.patch import apply_patch, parse_patch
+from app.scim.quirks import Quirk
 from app.scim.validate import Parsed, parse_group, parse_resource, refuse_immutable_changes
 
 _TRIES = 20  # concurrent writers of one document; each try is one round trip
@@ -36,6 +37,7 @@ class Change:
     members: MemberChange = NO_MEMBERS
     secret: str | None = None
     ignored: tuple[str, ...] = ()
+    quirks: frozenset[Quirk] = frozenset()
 
 
 Decide = Callable[[Stored], Change]
@@ -87,6 +89,7 @@ class Write:
             raise
         endpoint.receiver.repeats.forget(origin.digest)
         endpoint.count_ignored(parsed.ignored)
+        endpoint.count_quirks(parsed.quirks)
         headers["Location"] = renderer.location(committed.id)
         return Written(HTTPStatus.CREATED, committed.id, headers, answer)
 
@@ -104,7 +107,7 @@ class Write:
         def decide(before: Stored) -> Change:
             document = self._with_active_of(before.document, parsed.document)
             refuse_immutable_changes(endpoint.resource_type, before.document, document)
-            return Change(document, change, secret, parsed.ignored)
+            return Change(document, change, secret, parsed.ignored, parsed.quirks)
 
         committed, document, headers = await self._changed(resource_id, decide)
         answer = await renderer.written(committed, document)
@@ -117,7 +120,10 @@ class Write:
         many, and no identity provider reads them; unless the request names attributes (§3.5.2).
         """
         endpoint, renderer = self.endpoint, self._renderer()
-        operations = parse_patch(endpoint.resource_type, body, limits=endpoint.limits)
+        quirks: set[Quirk] = set()
+        operations = parse_patch(
+            endpoint.resource_type, body, limits=endpoint.limits, quirks=quirks
+        )
         password = next((o.secret for o in reversed(operations) if o.secret is not None), None)
         secret = await endpoint.secret(password)
 
@@ -126,7 +132,8 @@ class Write:
                 endpoint.resource_type, before.document, operations, limits=endpoint.limits
             )
             members = patched.members or NO_MEMBERS
-            return Change(patched.document, members, secret, patched.ignored)
+            seen = patched.quirks | quirks
+            return Change(patched.document, members, secret, patched.ignored, seen)
 
         committed, document, headers = await self._changed(resource_id, decide)
         if endpoint.kind == "group" and self.attributes is None and self.excluded is None:
@@ -226,6 +233,7 @@ class Write:
             except Stale:
                 continue
             endpoint.count_ignored(change.ignored)
+            endpoint.count_quirks(change.quirks)
             return committed, change.document, await endpoint.headers(committed)
         raise _too_busy()
 

@@ -33,6 +33,15 @@ class Selection:
             return ("", name) in self.include
         return self.exclude.get(("", name)) != WHOLE
 
+    def shows(self, urn: str, attribute: Attribute) -> bool:
+        """Whether anything of an attribute that has a value is in the answer."""
+        key = (urn, attribute.name)
+        if attribute.returned in {"never", "always"}:
+            return attribute.returned == "always"
+        if self.include is not None:
+            return key in self.include
+        return attribute.returned == "default" and self.exclude.get(key) != WHOLE
+
     def part(self, urn: str, attribute: Attribute, value: Any) -> Any:
         """Return what the answer shows of an attribute's value, None for nothing."""
         key = (urn, attribute.name)

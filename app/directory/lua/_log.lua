@@ -32,9 +32,15 @@ end
 
 -- `pending` has a member of a group for as long as no resource has its id.
 local function await_members(group, ids, at)
-  for _, member in ipairs(unknown_among(ids)) do
-    redis.call('ZADD', prefix .. 'pending', 'NX', at, group .. '\0' .. member)
-  end
+  local unknown = unknown_among(ids)
+  in_batches(unknown, function(first, last)
+    local entries = {}
+    for each = first, last do
+      entries[#entries + 1] = at
+      entries[#entries + 1] = group .. '\0' .. unknown[each]
+    end
+    redis.call('ZADD', prefix .. 'pending', 'NX', unpack(entries))
+  end)
 end
 
 local function forget_pending(group, ids)
