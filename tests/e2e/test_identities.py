@@ -162,3 +162,26 @@ async def test_an_agent_and_a_person_of_one_name_do_not_meet(
         assert (await world.idle()).dead_letters == 0
         assert await roles(world, "ana") == {"employee", "reader"}
         assert await gets_in(world, "ana")
+
+
+async def test_what_a_provider_sends_beside_the_rfcs_is_reported(
+    worlds: Worlds, tmp_path: Path
+) -> None:
+    async with worlds(*configuration(tmp_path, "no_password")) as world:
+        body = {"userName": "ana", "active": "True", "shoeSize": 44}
+        user = (await world.idp.write("POST", "/Users", body))["id"]
+        await world.idp.patch(f"/Users/{user}", "Replace", "active", "False")
+        await world.idp.send("GET", "/Users?filter=userName%20eq%20ana")
+        seen: dict[str, int] = {}
+        async with asyncio.timeout(30):
+            while len(seen) < 5:
+                await asyncio.sleep(0.5)
+                rows = await world.sandbox.command_json("quirks", "acme")
+                seen = {row["quirk"]: row["count"] for row in rows}
+        assert seen == {
+            "boolean-as-text": 2,
+            "op-in-capitals": 1,
+            "schemas-missing": 1,
+            "unknown-attribute": 1,
+            "value-without-quotes": 1,
+        }
