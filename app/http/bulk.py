@@ -8,6 +8,7 @@ and completed as soon as they have ids; if that is refused it is taken away agai
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -56,10 +57,10 @@ async def bulk(request: web.Request) -> web.Response:
     parsed = parse_bulk(parse_json(body), max_operations=limits.max_bulk_operations)
     job = _Job(request.app[RECEIVER], caller, parsed)
     results = await job.run()
-    seq = await caller.tenant.directory.last_seq()
-    return answer(
-        {"schemas": [BULK_RESPONSE], "Operations": results}, headers={"X-Event-Seq": str(seq)}
-    )
+    headers: dict[str, str] = {}
+    with suppress(DirectoryUnavailable):  # what was done is told all the same
+        headers["X-Event-Seq"] = str(await caller.tenant.directory.last_seq())
+    return answer({"schemas": [BULK_RESPONSE], "Operations": results}, headers=headers)
 
 
 class _Job:

@@ -104,8 +104,8 @@ class _Search:
         following: Place | None = None
         if self._query.sort_by is not None:
             total, found = await self._window(place.offset, count)
-            if place.offset + len(found) < total and found:
-                following = Place(offset=place.offset + len(found))
+            if 0 < count < total - place.offset:
+                following = Place(offset=place.offset + count)
         else:
             if self._query.filter is None:
                 total = await self._count()
@@ -141,19 +141,32 @@ class _Search:
 
     async def _window(self, start: int, count: int) -> tuple[int, list[Found]]:
         """Return how many match, and those from the 0-based `start` on; sorted, if asked for."""
+        if self._query.sort_by is not None:
+            return await self._sorted_window(start, count)
         total = 0
         kept: list[Found] = []
         async for chunk in self._matching(Place()):
+            first = total
             total += len(chunk)
-            if self._query.sort_by is None:
-                first = total - len(chunk)
-                kept += chunk[max(0, start - first) : max(0, start + count - first)]
-            else:
-                kept += chunk
-        if self._query.sort_by is None:
-            return total, kept
-        pairs = ((found.value, found) for found in kept)
-        return total, in_order(pairs, descending=self._query.descending)[start : start + count]
+            kept += chunk[max(0, start - first) : max(0, start + count - first)]
+        return total, kept
+
+    async def _sorted_window(self, start: int, count: int) -> tuple[int, list[Found]]:
+        """Sort ids, since documents of many matches would take much memory; read those of a page.
+
+        Whoever was deleted meanwhile is missing from the page.
+        """
+        keys = [
+            (one.value, (one.type, one.stored.id))
+            async for chunk in self._matching(Place())
+            for one in chunk
+        ]
+        page = in_order(keys, descending=self._query.descending)[start : start + count]
+        stored: dict[str, Stored] = {}
+        for source in self._sources:
+            ids = [i for number, i in page if number == source.number]
+            stored |= await self._directory.get_many(source.endpoint.kind, ids)
+        return len(keys), [Found(number, 0, stored[i]) for number, i in page if i in stored]
 
     async def _after(self, place: Place, count: int) -> tuple[list[Found], bool]:
         """Return `count` matches after the place, and whether there are more.

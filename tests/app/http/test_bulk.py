@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.app.http.conftest import Client, Reply, Running
+    from tests.app.http.conftest import Client, Reply, Running, Service
     from tests.conftest import RedisServer
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
@@ -202,6 +202,19 @@ async def test_too_much_at_once_is_refused_with_the_limit(
         assert await scim.last_seq() == 0
         config = (await scim("GET", "/ServiceProviderConfig")).json
         assert (config["bulk"]["maxOperations"], config["bulk"]["maxPayloadSize"]) == (3, 2000)
+
+
+async def test_where_redis_is_gone_each_operation_says_so_at_once(
+    frail: Service, own_redis: RedisServer
+) -> None:
+    scim = frail.scim
+    await scim.user("ana")  # its token is known now, for a moment
+    own_redis.stop()
+    try:
+        results = await sent(scim, *(user(f"u{n}", f"u{n}") for n in range(50)))
+    finally:
+        own_redis.start()
+    assert statuses(results) == ["503"] * 50
 
 
 async def test_a_long_chain_of_references_is_no_trouble(scim: Client) -> None:
