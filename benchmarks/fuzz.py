@@ -208,6 +208,8 @@ def _judge_error(status: int, content: dict[str, Any]) -> str | None:
 
 
 def _judge_success(content: dict[str, Any]) -> str | None:
+    if f"{MESSAGES}BulkResponse" in content["schemas"]:
+        return _judge_bulk(content["Operations"])
     if f"{MESSAGES}ListResponse" not in content["schemas"]:
         return None
     listed = content.get("Resources", [])
@@ -215,6 +217,21 @@ def _judge_success(content: dict[str, Any]) -> str | None:
         return "more resources than totalResults"
     if any("id" not in r and "name" not in r for r in listed):
         return "a listed resource without id"
+    return None
+
+
+def _judge_bulk(operations: list[dict[str, Any]]) -> str | None:
+    """Each has a status as a string; an error its body, which is judged like any other."""
+    for operation in operations:
+        status = operation.get("status")
+        if not isinstance(status, str) or not status.isdecimal():
+            return f"an operation with the status {status!r}"
+        if status >= "500":
+            return f"an operation with {status}"
+        if status >= "400":
+            wrong = _judge_error(int(status), operation.get("response") or {"schemas": []})
+            if wrong:
+                return f"an operation with a {wrong}"
     return None
 
 
@@ -423,6 +440,7 @@ def _table(report: Report) -> Table:
 
 async def run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
+    console.width = max(console.width, 120)
     started = time.monotonic()
 
     def progress(done: int) -> None:
