@@ -121,6 +121,10 @@ class Reader:
             group: [i.decode() for i in ids] for group, ids in zip(group_ids, found, strict=True)
         }
 
+    async def member_count(self, group_id: str) -> int:
+        count: int = await self._link.call(self._link.redis.zcard(self._keys.members(group_id)))
+        return count
+
     async def all_members(self, group_id: str) -> list[str]:
         """Return a group's members, read in bounded steps.
 

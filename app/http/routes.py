@@ -62,6 +62,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def service_provider_config(request: web.Request) -> web.Response:
+    _refuse_filter(request)
     caller = request[CALLER]
     limits = caller.settings.limits
     config = discovery.service_provider_config(
@@ -77,8 +78,6 @@ async def service_provider_config(request: web.Request) -> web.Response:
             max_page=limits.max_page,
             cursor_seconds=limits.cursor_seconds,
         ),
-        agents="agent" in caller.tenant.types,
-        applications="application" in caller.tenant.types,
         authentication=("oauthbearertoken", "httpbasic"),
     )
     return answer(config)
@@ -89,10 +88,14 @@ async def me(_: web.Request) -> web.Response:
     raise NotImplementedByServer("Me: a token belongs to no user here; name one by its id")
 
 
-async def described(request: web.Request) -> web.Response:
-    """Return all there is; paging is ignored, a filter refused (RFC 7644 §4)."""
+def _refuse_filter(request: web.Request) -> None:
     if "filter" in request.query:
         raise Forbidden("filter: is not for discovery endpoints")
+
+
+async def described(request: web.Request) -> web.Response:
+    """Return all there is; paging is ignored, a filter refused (RFC 7644 §4)."""
+    _refuse_filter(request)
     caller = request[CALLER]
     of_schemas = request.match_info["endpoint"] == "Schemas"
     listed = discovery.schemas if of_schemas else discovery.resource_types

@@ -136,7 +136,7 @@ class _Search:
             ids = await self._directory.page(kind, first, min(count - len(found), held - first))
             stored = await self._directory.get_many(kind, ids)
             found += [Found(source.number, 0, one) for one in stored.values()]
-            total += held
+            total += max(held, first + len(ids) if ids else 0)  # others may write between the reads
         return total, found
 
     async def _window(self, start: int, count: int) -> tuple[int, list[Found]]:

@@ -7,7 +7,7 @@ request come here alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +25,7 @@ from app.scim.validate import Parsed, parse_group, parse_resource, refuse_immuta
 
 _TRIES = 20  # concurrent writers of one document; each try is one round trip
 _STEPWISE = 3  # tries that compare many members outside Redis; those after it can't be overtaken
+_FEW_MEMBERS = 100
 # PUT without `members` empties the group: Keycloak takes the last member out like that.
 _EMPTY = MemberChange(replace=())
 
@@ -116,8 +117,10 @@ class Write:
     async def patch(self, resource_id: str, body: object) -> Written:
         """PATCH: all operations or none.
 
-        A user comes back whole (Entra ID's validator wants it), a group as 204: its members may be
-        many, and no identity provider reads them; unless the request names attributes (§3.5.2).
+        What comes back is the resource: Entra ID's validator wants the user, testers of others the
+        group as well. A group of many members is a 204, since one change must not cost what all of
+        them do; and so is any group where `op` is in capitals, since Entra ID wants no body there.
+        Where the request names attributes it gets them (§3.5.2).
         """
         endpoint, renderer = self.endpoint, self._renderer()
         quirks: set[Quirk] = set()
@@ -136,10 +139,22 @@ class Write:
             return Change(patched.document, members, secret, patched.ignored, seen)
 
         committed, document, headers = await self._changed(resource_id, decide)
-        if endpoint.kind == "group" and self.attributes is None and self.excluded is None:
+        if not await self._shows(resource_id, quirks):
             return Written(HTTPStatus.NO_CONTENT, resource_id, headers)
         answer = await renderer.written(committed, document)
         return Written(HTTPStatus.OK, resource_id, headers, answer)
+
+    async def _shows(self, resource_id: str, quirks: Collection[Quirk]) -> bool:
+        """Whether the answer to a PATCH holds the resource."""
+        if (
+            self.endpoint.kind != "group"
+            or self.attributes is not None
+            or self.excluded is not None
+        ):
+            return True
+        if Quirk.OP_IN_CAPITALS in quirks:
+            return False
+        return await self.endpoint.directory.member_count(resource_id) <= _FEW_MEMBERS
 
     async def delete(self, resource_id: str) -> Written:
         endpoint = self.endpoint

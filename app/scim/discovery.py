@@ -54,8 +54,6 @@ def service_provider_config(
     bulk_max_payload_size: int = 0,
     authentication: Collection[Authentication] = BEARER,
     pagination: Pagination | None = None,
-    agents: bool = False,
-    applications: bool = False,
     documentation_uri: str | None = None,
 ) -> dict[str, Any]:
     """Return what the server can do (RFC 7643 §5); the first way to authenticate is the primary.
@@ -74,12 +72,6 @@ def service_provider_config(
             "defaultPageSize": pagination.default_page,
             "maxPageSize": pagination.max_page,
             "cursorTimeout": pagination.cursor_seconds,
-        }
-    if agents or applications:  # draft-abbey-scim-agent-extension §4.1
-        config["agentExtension"] = {
-            "supported": True,
-            "agentsSupported": agents,
-            "agenticApplicationsSupported": applications,
         }
     return config | {
         "patch": {"supported": True},

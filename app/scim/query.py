@@ -34,10 +34,10 @@ def parse_query(asked: Mapping[str, str], *, default_page: int, max_page: int) -
         page = parse_page(asked.get("startIndex"), count, max_page=max_page)
     elif "startIndex" in asked:
         raise InvalidValue("cursor: can't be combined with startIndex")
-    elif not INTEGER.fullmatch(count.strip()) or int(count) < 0:
-        raise InvalidCount("count: must be a whole number, 0 or more")
+    elif not INTEGER.fullmatch(count.strip()):
+        raise InvalidCount("count: must be a whole number")
     else:
-        page = Page(1, min(int(count), max_page))
+        page = Page(1, min(max(int(count), 0), max_page))
     order = asked.get("sortOrder", "ascending").lower()
     if order not in {"ascending", "descending"}:
         raise InvalidValue("sortOrder: must be ascending or descending")

@@ -34,13 +34,24 @@ async def test_a_write_shows_the_attributes_that_were_asked_for(
     assert await scim.last_seq() == 1  # what can't be answered is not done
 
 
-async def test_a_group_s_patch_answers_where_attributes_are_asked_for(scim: Client) -> None:
-    team = await scim.group("Team", "a")
-    rename = {"Operations": [{"op": "replace", "path": "displayName", "value": "New"}]}
-    plain = await scim("PATCH", f"/Groups/{team}", rename)
-    assert (plain.status, plain.raw) == (204, b"")
-    asked = await scim("PATCH", f"/Groups/{team}?attributes=displayName", rename)
-    assert (asked.status, asked.json["displayName"], "members" in asked.json) == (200, "New", False)
+async def test_a_patch_shows_a_group_unless_it_is_large_or_nobody_wants_it(scim: Client) -> None:
+    small, large = await scim.group("Team", "a"), await scim.group("All", *map(str, range(101)))
+
+    async def rename(group: str, op: str, query: str = "") -> Any:
+        body = {"Operations": [{"op": op, "path": "displayName", "value": f"{group} {op}"}]}
+        reply = await scim("PATCH", f"/Groups/{group}{query}", body)
+        assert reply.status == (200 if reply.raw else 204)
+        return reply.json
+
+    shown = await rename(small, "replace")
+    assert shown == (await scim("GET", f"/Groups/{small}")).json
+    assert await rename(small, "Replace") is None
+    assert await rename(large, "replace") is None
+    for group in (small, large):
+        for op in ("replace", "Replace"):
+            shown = await rename(group, op, "?attributes=displayName")
+            assert shown["displayName"] == f"{group} {op}"
+            assert "members" not in shown
 
 
 @pytest.mark.parametrize("active", [True, False])

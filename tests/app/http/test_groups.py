@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 async def patch(scim: Client, group: str, *operations: dict[str, Any]) -> int:
     reply = await scim("PATCH", f"/Groups/{group}", {"Operations": list(operations)})
-    assert (reply.status, reply.raw) == (204, b"")
+    assert reply.status in {200, 204}, reply.raw
     return reply.seq
 
 
@@ -164,10 +164,10 @@ async def test_a_group_of_50_000_can_be_put(scim: Client) -> None:
 
 
 async def test_one_change_of_a_huge_group_reads_none_of_its_other_members(scim: Client) -> None:
-    """Counted in what Redis sends and is sent, not in time: the same as for a group of ten."""
+    """Counted in what Redis sends and is sent, not in time: the same as for one of 200."""
     redis = scim.receiver.link.redis
     costs = []
-    for size in (10, 100_000):
+    for size in (200, 100_000):
         team = await scim.group(f"Team {size}")
         key = f"scim:{{{scim.tenant}}}:members:{team}"
         await redis.zadd(key, {f"user-{n}": n for n in range(size)})

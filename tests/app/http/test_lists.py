@@ -210,11 +210,7 @@ async def test_the_service_tells_the_truth_about_itself(scim: Client) -> None:
         "maxPageSize": 1000,
         "cursorTimeout": 3600,
     }
-    assert config["agentExtension"] == {
-        "supported": True,
-        "agentsSupported": True,
-        "agenticApplicationsSupported": True,
-    }
+    assert (await scim("GET", "/ServiceProviderConfig?filter=id+pr")).refuses(403)
     schemes = [scheme["type"] for scheme in config["authenticationSchemes"]]
     assert schemes == ["oauthbearertoken", "httpbasic"]
     assert config["meta"]["location"] == f"{scim.base}/ServiceProviderConfig"
