@@ -14,9 +14,6 @@ own, or uses the tenant behind `--url`. After every answer:
 - no answer holds the token, a password that was sent, or a line of a traceback;
 - a user and a group that no request names are byte for byte what they were.
 
-What is no HTTP/1.1 request (no Host, a method that there is not) may be refused by the parser of
-HTTP, in its own words: 400.
-
 Prints what came back by kind of request, each finding once with a request that shows it, then one
 line of JSON; exits 1 if there is a finding. The same seed sends the same requests, ids apart.
 """
@@ -187,8 +184,6 @@ def judge(request: Request, answer: Answer, secrets: tuple[str, ...]) -> str | N
         return "a body where none may be" if body else None
     if not body:
         return f"{status} without a body"
-    if status == 400 and not request.is_http:
-        return None
     if not answer.headers.get("content-type", "").startswith("application/scim+json"):
         return f"{status} as {answer.headers.get('content-type')}"
     try:

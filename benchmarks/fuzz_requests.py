@@ -83,11 +83,6 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
 
-    @property
-    def is_http(self) -> bool:
-        """Whether HTTP's own parser has to let it through (RFC 9112 §3.2 wants a Host)."""
-        return self.method != "FOO" and ("Host", "") not in self.headers
-
     def as_curl(self, base: str) -> str:
         parts = ["curl", "-X", self.method, f"'{base}{self.target}'"]
         parts += [f"-H '{name}: {value}'" for name, value in self.headers]

@@ -608,7 +608,7 @@ async def test_4_discovery_lists_all_and_ignores_paging_sorting_and_selection(
     assert (await scim.get(path + query)).ok(200).json == whole
 
 
-@pytest.mark.parametrize("path", ["/ResourceTypes", "/Schemas"])
+@pytest.mark.parametrize("path", ["/ResourceTypes", "/Schemas", "/ServiceProviderConfig"])
 async def test_4_a_filter_is_forbidden_there(scim: Scim, path: str) -> None:
     (await scim.get(f"{path}?filter=id%20eq%20%22x%22")).refused(403)
 

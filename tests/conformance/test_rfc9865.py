@@ -77,7 +77,7 @@ async def walk_from(scim: Scim, cursor: str) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("count", [0])
+@pytest.mark.parametrize("count", [0, -3])
 async def test_2_a_count_of_0_or_less_asks_for_the_total_only(scim: Scim, count: int) -> None:
     await scim.user("one")
     body = await page(scim, "", f"count={count}")
