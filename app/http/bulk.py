@@ -64,7 +64,11 @@ async def bulk(request: web.Request) -> web.Response:
 
 
 class _Job:
-    """`_ids`: what bulkIds stand for by now. `_incomplete`: creations that wait for others."""
+    """`_ids`: what bulkIds stand for by now. `_incomplete`: creations that wait for others.
+
+    `_missing`, `_waiters`: the bulkIds that each of those waits for, and the other way round:
+    a request costs no more than the references in it.
+    """
 
     def __init__(self, receiver: Receiver, caller: Caller, request: BulkRequest) -> None:
         self._receiver, self._caller, self._request = receiver, caller, request
@@ -72,6 +76,8 @@ class _Job:
         self._makers = creators(request.operations)
         self._ids: dict[str, str] = {}
         self._incomplete: dict[int, str] = {}
+        self._missing: dict[int, set[str]] = {}
+        self._waiters: dict[str, list[int]] = {}
         self._results: dict[int, Result] = {}
         self._errors = 0
         self._down: ScimError | None = None
@@ -83,8 +89,8 @@ class _Job:
             if bound is not None and self._errors >= bound:
                 break
             await self._perform(number)
-            await self._complete(give_up=False)
-        await self._complete(give_up=True)
+        for number in list(self._incomplete):  # nobody gets an id any more
+            await self._complete(number)
         return [result for _, result in sorted(self._results.items())]
 
     async def _perform(self, number: int) -> None:
@@ -97,11 +103,17 @@ class _Job:
         except ScimError as error:
             self._fail(number, error)
             return
+        self._succeed(number, written)
+        if waiting:
+            self._incomplete[number], self._missing[number] = written.id, set(waiting)
+            for name in waiting:
+                self._waiters.setdefault(name, []).append(number)
         if operation.method == "POST" and operation.bulk_id is not None:
             self._ids[operation.bulk_id] = written.id
-        if waiting:
-            self._incomplete[number] = written.id
-        self._succeed(number, written)
+            for waiter in self._waiters.pop(operation.bulk_id, []):
+                self._missing[waiter].discard(operation.bulk_id)
+                if not self._missing[waiter]:
+                    await self._complete(waiter)
 
     def _waiting(self, number: int) -> frozenset[str]:
         """Return the bulkIds that the operation refers to and that have no id yet.
@@ -118,25 +130,21 @@ class _Job:
                 raise Conflict(f"bulkId:{name} has not become a resource")
         return waiting
 
-    async def _complete(self, *, give_up: bool) -> None:
-        """Give created resources the values that had no id when they were created.
+    async def _complete(self, number: int) -> None:
+        """Give a created resource the values that had no id when it was created.
 
-        `give_up`: nobody will get one any more, so what still waits for one has failed.
+        One that still waits for an id has failed.
         """
-        for number, resource_id in list(self._incomplete.items()):
-            operation = self._operations[number]
-            missing = references(operation) - self._ids.keys()
-            if missing and not give_up:
-                continue
-            del self._incomplete[number]
-            try:
-                if missing:
-                    raise Conflict(f"bulkId:{min(missing)} has not become a resource")
-                completing = replace(operation, method="PUT", id=resource_id, version=None)
-                self._succeed(number, await self._write(completing, frozenset()), created=True)
-            except ScimError as error:
-                await self._undo(operation, resource_id)
-                self._fail(number, Conflict(error.detail))
+        operation, missing = self._operations[number], self._missing[number]
+        resource_id = self._incomplete.pop(number)
+        try:
+            if missing:
+                raise Conflict(f"bulkId:{min(missing)} has not become a resource")
+            completing = replace(operation, method="PUT", id=resource_id, version=None)
+            self._succeed(number, await self._write(completing, frozenset()), created=True)
+        except ScimError as error:
+            await self._undo(operation, resource_id)
+            self._fail(number, Conflict(error.detail))
 
     async def _undo(self, operation: BulkOperation, resource_id: str) -> None:
         undoing = replace(operation, method="DELETE", id=resource_id, version=None)

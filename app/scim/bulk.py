@@ -7,7 +7,7 @@ anywhere in `data`, in quotes in a filter or a path of it, and in the path of an
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -115,23 +115,23 @@ def resolved(value: Any, ids: Mapping[str, str]) -> Any:
     return _INSIDE.sub(lambda found: ids.get(found[1], found[0]), value)
 
 
-def without(data: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+def without(data: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     """Return a resource without the values that refer to any of these bulkIds."""
     return {
         name: kept for name, item in data.items() if (kept := _without(item, names)) is not _DROPPED
     }
 
 
-def _without(value: Any, names: Collection[str]) -> Any:
+def _without(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, list):
         kept = [_without(item, names) for item in value]
         return [item for item in kept if item is not _DROPPED]
     if isinstance(value, dict):
         own = (item for item in value.values() if isinstance(item, str))
-        if any(not set(names).isdisjoint(_named(item)) for item in own):
+        if any(not names.isdisjoint(_named(item)) for item in own):
             return _DROPPED
         return without(value, names)
-    return _DROPPED if not set(names).isdisjoint(_named(value)) else value
+    return _DROPPED if not names.isdisjoint(_named(value)) else value
 
 
 def _needs(operation: BulkOperation, makers: Mapping[str, int]) -> set[int]:

@@ -204,6 +204,14 @@ async def test_too_much_at_once_is_refused_with_the_limit(
         assert (config["bulk"]["maxOperations"], config["bulk"]["maxPayloadSize"]) == (3, 2000)
 
 
+async def test_whoever_waits_for_a_failed_creation_is_taken_away_again(scim: Client) -> None:
+    broken = op("POST", "/Groups", {"members": [{"value": "bulkId:two"}]}, "one")  # has no name
+    results = await sent(scim, broken, group("Two", "two", "one"), user("ana", "a"))
+    assert statuses(results) == ["400", "409", "201"]
+    assert await scim.last_seq() == 3  # created, taken away, and ana
+    assert (await scim("GET", "/Groups")).json["totalResults"] == 0
+
+
 async def test_where_redis_is_gone_each_operation_says_so_at_once(
     frail: Service, own_redis: RedisServer
 ) -> None:

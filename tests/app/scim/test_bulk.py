@@ -88,7 +88,7 @@ def test_a_value_goes_with_what_it_refers_to() -> None:
         "members": [{"value": "bulkId:x", "type": "User"}, {"value": "bulkId:y"}, "bulkId:x"],
         "urn": {"manager": {"value": "bulkId:x"}, "department": "D"},
     }
-    assert without(data, {"x"}) == {
+    assert without(data, frozenset({"x"})) == {
         "displayName": "Team",
         "members": [{"value": "bulkId:y"}],
         "urn": {"department": "D"},
