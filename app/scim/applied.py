@@ -38,6 +38,7 @@ def applied_schema(returned: Returned = "request") -> Schema:
     """Return the extension, sent on request or, by setting, always."""
     return Schema(
         id=APPLIED_URN,
+        announced=False,
         name="Applied",
         description="How far the resource has come on each ClickHouse target",
         attributes=(

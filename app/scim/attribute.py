@@ -60,13 +60,19 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """A schema of RFC 7643 §7. `aliases`: URNs of drafts and of SCIM 1 that mean this one."""
+    """A schema of RFC 7643 §7. `aliases`: URNs of drafts and of SCIM 1 that mean this one.
+
+    `announced`: whether resource types name it among their extensions. What this service adds of
+    its own is described at /Schemas and works when it is named, but is not offered there: clients
+    and testers try to fill whatever they are offered.
+    """
 
     id: str
     name: str
     description: str
     attributes: tuple[Attribute, ...]
     aliases: tuple[str, ...] = ()
+    announced: bool = True
     keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _attributes: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
 

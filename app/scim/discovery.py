@@ -144,7 +144,9 @@ def _resource_type(of: ResourceType, base_url: str) -> dict[str, Any]:
         "description": of.description,
         "schema": of.schema.id,
         "schemaExtensions": [
-            {"schema": extension.id, "required": False} for extension in of.extensions
+            {"schema": extension.id, "required": False}
+            for extension in of.extensions
+            if extension.announced
         ],
         "meta": _meta("ResourceType", f"{base_url}/ResourceTypes/{of.name}"),
     }

@@ -18,6 +18,7 @@ VALIDITY = Schema(
     id=VALIDITY_URN,
     name="Validity",
     description="Until when the resource has access",
+    announced=False,
     attributes=(
         Attribute(
             name="validUntil",

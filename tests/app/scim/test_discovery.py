@@ -74,7 +74,6 @@ def test_the_user_type_is_that_of_the_rfc() -> None:
         "schema": USER_URN,
         "schemaExtensions": [
             {"schema": ENTERPRISE_URN, "required": False},
-            {"schema": VALIDITY_URN, "required": False},
         ],
         "meta": {"location": f"{BASE}/ResourceTypes/User", "resourceType": "ResourceType"},
     }
