@@ -107,9 +107,9 @@ class _Search:
             if 0 < count < total - place.offset:
                 following = Place(offset=place.offset + count)
         else:
-            if self._query.filter is None:
-                total = await self._count()
             found, more = await self._after(place, count)
+            if self._query.filter is None:  # others may write between the two reads
+                total = max(await self._count(), len(found))
             if more and found:
                 following = Place(type=found[-1].type, seq=found[-1].seq)
         resources = await self._rendered(found)
