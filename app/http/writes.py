@@ -119,8 +119,9 @@ class Write:
 
         What comes back is the resource: Entra ID's validator wants the user, testers of others the
         group as well. A group of many members is a 204, since one change must not cost what all of
-        them do; and so is any group where `op` is in capitals, since Entra ID wants no body there.
-        Where the request names attributes it gets them (§3.5.2).
+        them do. Entra ID wants no body for a group either; it gives each of its groups an
+        `externalId`, and writes `op` in capitals unless told otherwise. Where the request names
+        attributes it gets them (§3.5.2).
         """
         endpoint, renderer = self.endpoint, self._renderer()
         quirks: set[Quirk] = set()
@@ -139,12 +140,14 @@ class Write:
             return Change(patched.document, members, secret, patched.ignored, seen)
 
         committed, document, headers = await self._changed(resource_id, decide)
-        if not await self._shows(resource_id, quirks):
+        if not await self._shows(resource_id, document, quirks):
             return Written(HTTPStatus.NO_CONTENT, resource_id, headers)
         answer = await renderer.written(committed, document)
         return Written(HTTPStatus.OK, resource_id, headers, answer)
 
-    async def _shows(self, resource_id: str, quirks: Collection[Quirk]) -> bool:
+    async def _shows(
+        self, resource_id: str, document: dict[str, Any], quirks: Collection[Quirk]
+    ) -> bool:
         """Whether the answer to a PATCH holds the resource."""
         if (
             self.endpoint.kind != "group"
@@ -152,7 +155,7 @@ class Write:
             or self.excluded is not None
         ):
             return True
-        if Quirk.OP_IN_CAPITALS in quirks:
+        if "externalId" in document or Quirk.OP_IN_CAPITALS in quirks:
             return False
         return await self.endpoint.directory.member_count(resource_id) <= _FEW_MEMBERS
 

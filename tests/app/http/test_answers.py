@@ -47,6 +47,8 @@ async def test_a_patch_shows_a_group_unless_it_is_large_or_nobody_wants_it(scim:
     assert shown == (await scim("GET", f"/Groups/{small}")).json
     assert await rename(small, "Replace") is None
     assert await rename(large, "replace") is None
+    known = {"displayName": "Known", "externalId": "g-1"}
+    assert await rename((await scim("POST", "/Groups", known)).id, "replace") is None
     for group in (small, large):
         for op in ("replace", "Replace"):
             shown = await rename(group, op, "?attributes=displayName")
