@@ -1,7 +1,8 @@
-"""Waking workers: an arq job that says "drain this lane".
+"""Waking workers: a call to all that listen, and an arq job for one, that say "drain this lane".
 
-A job may be lost, doubled or late without harm: the lane is marked dirty in the same commit, and
-each worker's sweep finds dirty lanes that nobody holds.
+The call is heard at once or not at all; the job waits until a worker takes it, some milliseconds
+later. Either may be lost, doubled or late without harm: the lane is marked dirty in the same
+commit, and each worker's sweep finds dirty lanes that nobody holds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from app.errors import DirectoryUnavailable
 
 QUEUE = "clickhouse-scim:lanes"
 JOB = "drain"
+CALLS = "clickhouse-scim:calls"  # a channel; a call is TENANT/TARGET
 
 log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class Waker:
 
     async def _send(self, tenant: str, target: str) -> None:
         try:
+            await answered(self._redis.publish(CALLS, f"{tenant}/{target}"))
             await answered(self._redis.enqueue_job(JOB, tenant, target))
         except DirectoryUnavailable as error:
             log.warning("lane.not_woken", tenant=tenant, target=target, error=str(error))

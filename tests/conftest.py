@@ -16,12 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from app.child import die_with
 from app.sandbox.ports import choose_ports
 from app.sandbox.redis import find_redis, redis_program
 
 REDIS_STARTS_S = 10.0
+
+# A law is tried with more examples where nobody waits for it: `CI=1 make test`.
+settings.register_profile("desk", deadline=None, max_examples=25)
+settings.register_profile("ci", deadline=None, max_examples=100)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
 @dataclass(frozen=True, slots=True)

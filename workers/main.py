@@ -16,7 +16,7 @@ from app.directory.link import connect, until_durable
 from app.errors import ConfigError, VolatileRedis
 from app.logs import configure_logs
 from workers.drainer import Drainer
-from workers.jobs import take_jobs
+from workers.jobs import hear_calls, take_jobs
 from workers.sweep import sweep, tend
 
 log = structlog.get_logger()
@@ -77,6 +77,7 @@ async def _run(
     log.info("worker.started", lanes=sum(1 for _ in drainer.lanes()))
     async with asyncio.TaskGroup() as loops:
         loops.create_task(take_jobs(drainer, url, password), name="jobs")
+        loops.create_task(hear_calls(drainer, url, password), name="calls")
         loops.create_task(sweep(drainer), name="sweep")
         loops.create_task(tend(drainer), name="tend")
 

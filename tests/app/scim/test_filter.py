@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidFilter, ScimError
@@ -492,7 +492,6 @@ def naive_comparison(comparison: Comparison, value: Any) -> bool:
             return bool(value <= wanted)
 
 
-@settings(deadline=None, max_examples=100)
 @given(filter_=FILTERS)
 def test_parsing_what_was_rendered_gives_the_same_filter(filter_: Filter) -> None:
     text = render(filter_)
@@ -500,13 +499,11 @@ def test_parsing_what_was_rendered_gives_the_same_filter(filter_: Filter) -> Non
     assert parse_filter(USER, text.replace(" and ", "  AND ").replace(" eq ", " EQ ")) == filter_
 
 
-@settings(deadline=None, max_examples=100)
 @given(filter_=FILTERS, document=DOCUMENTS)
 def test_matching_is_what_the_rfc_says(filter_: Filter, document: dict[str, Any]) -> None:
     assert matches(filter_, document) == naive(filter_, document)
 
 
-@settings(deadline=None, max_examples=100)
 @given(filter_=FILTERS, document=DOCUMENTS)
 def test_an_anchor_finds_every_match(filter_: Filter, document: dict[str, Any]) -> None:
     found_by = anchor(filter_)
@@ -522,7 +519,6 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=100)
 @given(text=st.lists(PIECES, max_size=14).map("".join) | st.text(max_size=20))
 def test_no_text_makes_anything_but_invalid_filter(text: str) -> None:
     try:

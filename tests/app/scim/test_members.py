@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.scim.members import MemberChange, MemberLog
@@ -21,7 +21,6 @@ def plain(change: MemberChange, members: frozenset[str]) -> frozenset[str]:
     return (base - set(change.remove)) | set(change.add)
 
 
-@settings(deadline=None, max_examples=60)
 @given(replace=st.none() | IDS, add=IDS, remove=IDS, members=IDS)
 def test_the_normal_form_means_the_same_as_what_it_was_made_of(
     replace: tuple[str, ...] | None,
@@ -36,7 +35,6 @@ def test_the_normal_form_means_the_same_as_what_it_was_made_of(
     assert change.replace is None or not (change.add or change.remove)
 
 
-@settings(deadline=None, max_examples=60)
 @given(changes=st.lists(CHANGES, max_size=6), members=IDS.map(frozenset))
 def test_composition_is_one_after_the_other(
     changes: list[MemberChange], members: frozenset[str]
@@ -52,7 +50,6 @@ def test_composition_is_one_after_the_other(
     assert log.touched == bool(changes)
 
 
-@settings(deadline=None, max_examples=60)
 @given(a=CHANGES, b=CHANGES, c=CHANGES)
 def test_composition_is_associative_and_has_a_unit(
     a: MemberChange, b: MemberChange, c: MemberChange
@@ -63,7 +60,6 @@ def test_composition_is_associative_and_has_a_unit(
         assert plain(a.then(NOTHING), members) == plain(NOTHING.then(a), members)
 
 
-@settings(deadline=None, max_examples=60)
 @given(change=CHANGES)
 def test_an_empty_change_is_one_that_changes_no_group(change: MemberChange) -> None:
     groups = [(), tuple("abcdef")]

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import (
@@ -740,7 +740,6 @@ OPERATION = st.fixed_dictionaries(
 TYPES = st.sampled_from([(USER, ANA), (GROUP, TEAM)])
 
 
-@settings(deadline=None, max_examples=100)
 @given(of=TYPES, operations=st.lists(OPERATION, min_size=1, max_size=4))
 def test_a_patch_gives_a_document_or_a_scim_error_and_changes_no_input(
     of: tuple[ResourceType, dict[str, Any]], operations: list[Op]
@@ -763,7 +762,6 @@ def test_a_patch_gives_a_document_or_a_scim_error_and_changes_no_input(
     assert json.dumps([document, operations]) == before
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     of=TYPES,
     operations=st.lists(OPERATION, min_size=2, max_size=4),
@@ -802,7 +800,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100)
 @given(body=JSON | st.fixed_dictionaries({"Operations": JSON}), text=st.text(max_size=12))
 def test_no_json_makes_anything_but_a_scim_error(body: object, text: str) -> None:
     for candidate in (body, {"Operations": [{"op": "add", "path": text, "value": body}]}):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidSyntax, InvalidValue, Mutability, ScimError, TooMany
@@ -413,7 +413,6 @@ def test_an_immutable_attribute_can_be_set_once() -> None:
             refuse_immutable_changes(TYPED, {"serial": "1"}, after)
 
 
-@settings(deadline=None, max_examples=100)
 @given(body=BODIES)
 def test_a_document_read_again_is_itself(body: dict[str, Any]) -> None:
     before = json.dumps(body)
@@ -428,7 +427,6 @@ def test_a_document_read_again_is_itself(body: dict[str, Any]) -> None:
     assert again.ignored == ()
 
 
-@settings(deadline=None, max_examples=100)
 @given(body=JSON | BODIES | st.fixed_dictionaries({"userName": st.just("a"), "name": JSON}))
 def test_no_json_makes_anything_but_a_scim_error(body: object) -> None:
     for read in (

@@ -15,7 +15,7 @@ from app.wake import Waker
 from workers import sweep as sweeping
 from workers.access.statements import quote_identifier
 from workers.drainer import Drainer
-from workers.jobs import take_jobs
+from workers.jobs import hear_calls, take_jobs
 from workers.sweep import sweep, tend
 
 if TYPE_CHECKING:
@@ -87,6 +87,33 @@ async def test_a_job_wakes_the_lane(world: World, own_redis: RedisServer) -> Non
         async with running(jobs, sending):
             waker.wake(world.tenant, ["main"])
             await applied(world, 1)
+    await waker.close()
+
+
+async def test_a_call_wakes_the_lane_without_a_job(world: World, own_redis: RedisServer) -> None:
+    await world.user("ana")
+    async with a_worker(world) as drainer:
+        hearing = asyncio.create_task(hear_calls(drainer, own_redis.url, None))
+        waker = Waker(own_redis.url)
+        sending = asyncio.create_task(waker.run())
+        async with running(hearing, sending):
+
+            async def called() -> bool:
+                waker.wake(world.tenant, ["main"])
+                await asyncio.sleep(0.02)
+                return (await world.status()).applied_seq == 1
+
+            await world.until(called)
+            own_redis.stop()
+            own_redis.start()
+            await world.user("bo")
+
+            async def called_again() -> bool:
+                waker.wake(world.tenant, ["main"])
+                await asyncio.sleep(0.02)
+                return (await world.status()).applied_seq == 2
+
+            await world.until(called_again)
     await waker.close()
 
 
