@@ -7,7 +7,7 @@ in FILE (its tenant must be empty). Then single changes, one at a time: somebody
 group, leaves it, is deactivated, comes back, is deleted, and so on with the next one. Measured:
 
 - seen: until the target shows the effect to its administrator, asked over one open connection with
-  pauses of 10 ms. An answer costs the target more than most access statements (second line of the
+  pauses of 5 ms. An answer costs the target more than most access statements (second line of the
   table), so asking without pauses would mostly measure the asking. Both are part of the figure;
 - acknowledged: the same changes again, without questions to the target, until the lane's
   `applied_seq` reaches the change's `X-Event-Seq`, asked of Redis every millisecond;
@@ -50,7 +50,7 @@ from app.sandbox.story import load_chain
 
 TENANT, TARGET = "acme", "main"
 EFFECT_DEADLINE_S = 30.0
-ASK_EVERY_S, ASK_TARGET_EVERY_S = 0.001, 0.010
+ASK_EVERY_S, ASK_TARGET_EVERY_S = 0.001, 0.005
 
 HOLDS = (
     "SELECT count() FROM system.role_grants"
