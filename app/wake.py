@@ -17,6 +17,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from app.directory.answered import answered
+from app.directory.link import CONNECT_S
 from app.errors import DirectoryUnavailable
 
 QUEUE = "clickhouse-scim:lanes"
@@ -26,17 +27,33 @@ CALLS = "clickhouse-scim:calls"  # a channel; a call is TENANT/TARGET
 log = structlog.get_logger()
 
 
+def connect_queue(url: str, password: str | None, connections: int) -> ArqRedis:
+    """Return the queue's Redis; end it with `aclose(close_connection_pool=True)`.
+
+    Without `socket_timeout`, which would now and then swallow a cancellation: see `answered`.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        socket_connect_timeout=CONNECT_S,
+        socket_timeout=None,
+        socket_keepalive=True,
+        **({} if password is None else {"password": password}),
+    )
+    return ArqRedis(pool, default_queue_name=QUEUE)
+
+
+async def send(redis: ArqRedis, tenant: str, target: str) -> None:
+    """Call whoever listens, and leave a job. Raises DirectoryUnavailable."""
+    await answered(redis.publish(CALLS, f"{tenant}/{target}"))
+    await answered(redis.enqueue_job(JOB, tenant, target))
+
+
 class Waker:
     """Enqueues wake-ups behind the answer: a request never waits for them, nor fails with them."""
 
     def __init__(self, url: str, password: str | None = None) -> None:
-        options = {} if password is None else {"password": password}
-        self._redis = ArqRedis(
-            BlockingConnectionPool.from_url(
-                url, max_connections=4, socket_connect_timeout=1.0, **options
-            ),
-            default_queue_name=QUEUE,
-        )
+        self._redis = connect_queue(url, password, 4)
         self._lanes: dict[tuple[str, str], None] = {}
         self._some = asyncio.Event()
 
@@ -57,8 +74,7 @@ class Waker:
 
     async def _send(self, tenant: str, target: str) -> None:
         try:
-            await answered(self._redis.publish(CALLS, f"{tenant}/{target}"))
-            await answered(self._redis.enqueue_job(JOB, tenant, target))
+            await send(self._redis, tenant, target)
         except DirectoryUnavailable as error:
             log.warning("lane.not_woken", tenant=tenant, target=target, error=str(error))
         except Exception:  # this wake-up ends here; the next one may do better

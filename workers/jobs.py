@@ -10,10 +10,9 @@ from typing import Any
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
-from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from app.wake import CALLS, JOB, QUEUE
+from app.wake import CALLS, JOB, QUEUE, connect_queue
 from workers.drainer import Drainer
 
 POLL_S = 0.02  # arq's own is 0.5 s
@@ -36,7 +35,7 @@ async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
     """
     pause_s = _FIRST_S
     while True:
-        redis = _connect(url, password)
+        redis = connect_queue(url, password, 10)
         worker = _worker(drainer, redis)
         try:
             await worker.async_run()
@@ -58,7 +57,7 @@ async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
 async def hear_calls(drainer: Drainer, url: str, password: str | None) -> None:
     """Wake the lanes that are called, until cancelled: asking for jobs takes longer than that."""
     while True:
-        redis = _connect(url, password)
+        redis = connect_queue(url, password, 10)
         try:
             async with redis.pubsub(ignore_subscribe_messages=True) as calls:
                 await calls.subscribe(CALLS)
@@ -70,19 +69,6 @@ async def hear_calls(drainer: Drainer, url: str, password: str | None) -> None:
         finally:
             await redis.aclose(close_connection_pool=True)
         await asyncio.sleep(drainer.rng.uniform(_FIRST_S, _LONGEST_S))
-
-
-def _connect(url: str, password: str | None) -> ArqRedis:
-    options = {} if password is None else {"password": password}
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=10,
-        socket_connect_timeout=1.0,
-        socket_timeout=None,  # one would now and then swallow our cancellation: see `answered`
-        socket_keepalive=True,
-        **options,
-    )
-    return ArqRedis(pool, default_queue_name=QUEUE)
 
 
 def _worker(drainer: Drainer, redis: ArqRedis) -> Worker:

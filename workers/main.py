@@ -13,8 +13,9 @@ import structlog
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.link import connect, until_durable
-from app.errors import ConfigError, VolatileRedis
+from app.errors import VolatileRedis
 from app.logs import configure_logs
+from app.reload import reread
 from workers.drainer import Drainer
 from workers.jobs import hear_calls, take_jobs
 from workers.sweep import sweep, tend
@@ -83,11 +84,8 @@ async def _run(
 
 
 async def _reread(drainer: Drainer, reload: Callable[[], Settings]) -> None:
-    try:
-        settings = reload()
-    except ConfigError as error:
-        for problem in error.problems:
-            log.error("config.refused", key=problem.key, reason=problem.reason)  # noqa: TRY400 - no bug of ours
+    settings = reread(reload)
+    if settings is None:
         return
     await drainer.replace(settings)
     log.info("config.reread", lanes=sum(1 for _ in drainer.lanes()))

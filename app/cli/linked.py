@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from app.cli.lookup import LaneName
-from app.directory.link import CONNECT_S, Link, connect
+from app.directory.link import Link, connect
 from app.errors import DirectoryUnavailable
 
 if TYPE_CHECKING:
@@ -44,23 +44,12 @@ async def wake(settings: Settings, lanes: Iterable[LaneName]) -> None:
 
     That nobody hears it is no failure: each worker's sweep finds lanes that are dirty.
     """
-    from arq.connections import ArqRedis  # noqa: PLC0415 - slow, and few commands wake
-    from redis.asyncio import BlockingConnectionPool  # noqa: PLC0415
+    from app.wake import connect_queue, send  # noqa: PLC0415 - arq is slow, and few commands wake
 
-    from app.directory.answered import answered  # noqa: PLC0415
-    from app.wake import JOB, QUEUE  # noqa: PLC0415
-
-    password = settings.redis.secret()
-    pool = BlockingConnectionPool.from_url(
-        settings.redis.url,
-        max_connections=1,
-        socket_connect_timeout=CONNECT_S,
-        **({} if password is None else {"password": password}),
-    )
-    redis = ArqRedis(pool, default_queue_name=QUEUE)
+    redis = connect_queue(settings.redis.url, settings.redis.secret(), 1)
     with suppress(DirectoryUnavailable):
         try:
             for lane in lanes:
-                await answered(redis.enqueue_job(JOB, lane.tenant, lane.target))
+                await send(redis, lane.tenant, lane.target)
         finally:
             await redis.aclose(close_connection_pool=True)

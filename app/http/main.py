@@ -13,7 +13,7 @@ from aiohttp import web
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.link import check_durable, connect, until_durable
-from app.errors import ConfigError, DirectoryUnavailable, VolatileRedis
+from app.errors import DirectoryUnavailable, VolatileRedis
 from app.http.auth import Authenticator
 from app.http.metrics import Metrics
 from app.http.middleware import answer_errors, authenticate, identify
@@ -23,6 +23,7 @@ from app.http.repeats import Repeats
 from app.http.routes import add_routes
 from app.http.wire import Runner
 from app.logs import configure_logs
+from app.reload import reread
 from app.wake import Waker
 
 _SHUTDOWN_S = 4.0
@@ -146,11 +147,8 @@ async def _admit(receiver: Receiver) -> None:
 
 
 def _reread(receiver: Receiver, reload: Callable[[], Settings]) -> None:
-    try:
-        settings = reload()
-    except ConfigError as error:
-        for problem in error.problems:
-            log.error("config.refused", key=problem.key, reason=problem.reason)  # noqa: TRY400 - no bug of ours
+    settings = reread(reload)
+    if settings is None:
         return
     if settings.redis != receiver.settings.redis:
         log.warning("config.kept", key="redis", reason="takes effect at the next start")
