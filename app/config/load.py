@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from app.config import overrides
 from app.config.checks import Draft, check_sharing, check_tenant
+from app.config.ledger import LedgerSettings
 from app.config.section import Account, Section, unknown_key
 from app.config.settings import (
     Drift,
@@ -88,6 +89,7 @@ class _Loading:
         limits = self._section("limits", Limits)
         worker = self._section("worker", WorkerSettings)
         drift = self._section("drift", Drift)
+        ledger = self._section("ledger", LedgerSettings) if "ledger" in self._raw else None
         targets = self._targets()
         drafts = self._drafts()
         names = frozenset(self._entries("targets"))
@@ -96,6 +98,8 @@ class _Loading:
         self._problems += check_sharing(drafts)
         if redis is not None:
             redis = self._with_files("redis", redis)
+        if ledger is not None:
+            ledger = self._with_files("ledger", ledger)
         targets = {name: self._with_files(f"targets.{name}", one) for name, one in targets.items()}
         if self._problems or not (redis and receiver and limits and worker and drift):
             raise ConfigError([self._with_source(one) for one in self._problems])
@@ -105,15 +109,14 @@ class _Loading:
             limits=limits,
             worker=worker,
             drift=drift,
+            ledger=ledger,
             targets=targets,
             tenants={draft.name: draft.tenant for draft in drafts},
         )
 
     def _check_top_level(self) -> None:
         for key in self._raw:
-            if key == "ledger":
-                self._tell(key, "this version keeps no ledger; remove the table")
-            elif key not in Settings.model_fields:
+            if key not in Settings.model_fields:
                 self._tell(key, unknown_key(key, Settings.model_fields))
         for key in ("targets", "tenants"):
             if not self._raw.get(key):
@@ -184,7 +187,7 @@ class _Loading:
         update: dict[str, object] = {}
         if (password := self._password(key, account)) is not None:
             update["password"] = SecretStr(password)
-        if isinstance(account, Target) and account.ca_file is not None:
+        if isinstance(account, Target | LedgerSettings) and account.ca_file is not None:
             update["ca_file"] = ca_file = self._base / account.ca_file
             if not ca_file.is_file():
                 self._tell(f"{key}.ca_file", f"there is no file {ca_file}")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from app.config.ledger import LedgerSettings
 from app.config.section import NOT_IN_THE_FILE, Account, Number, Section, Text, Whole
 from app.config.target import Target
 from app.config.tenant import Tenant
@@ -116,5 +117,6 @@ class Settings(Section):
     limits: Limits = Limits()
     worker: WorkerSettings = WorkerSettings()
     drift: Drift = Drift()
+    ledger: LedgerSettings | None = None
     targets: Mapping[str, Target]
     tenants: Mapping[str, Tenant]

@@ -5,6 +5,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
 
     seq                     counter: the last event's number
     events                  stream: the event log; entry `seq-0` is event `seq`
+    facts                   stream: what the ledger gets besides events (`facts.py`)
     dirty                   hash: target -> ms since when the lane has something to do
     KIND:ID                 string: a header line (see `record.py`) and the SCIM document
     KINDs                   zset: id by the seq of its creation, the order of lists
@@ -30,6 +31,9 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     roles:TARGET            hash: role -> definition as last applied, "" if about to be created
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
+
+The ledger's lane is one like the others, under the name `+ledger`, which no target can have: its
+`lane:+ledger` has the cursor in the event log, beside what `workers/ledger/writer.py` keeps there.
 """
 
 from __future__ import annotations
@@ -40,6 +44,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal["user", "group", "agent", "application"]
+
+LEDGER = "+ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,10 @@ class Keys:
     @property
     def events(self) -> str:
         return f"{self.prefix}events"
+
+    @property
+    def facts(self) -> str:
+        return f"{self.prefix}facts"
 
     @property
     def dirty(self) -> str:

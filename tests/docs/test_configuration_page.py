@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from app.config.ledger import LedgerSettings
 from app.config.rolemap import RoleMap
 from app.config.schemas import DeclaredAttribute, DeclaredSchema
 from app.config.settings import (
@@ -44,6 +45,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[limits]": (Limits,),
     "[worker]": (WorkerSettings,),
     "[drift]": (Drift,),
+    "[ledger]": (LedgerSettings,),
     "[targets.NAME]": (Target,),
     "[tenants.NAME]": (Tenant,),
     "[tenants.NAME.authentication]": METHODS,

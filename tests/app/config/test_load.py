@@ -150,7 +150,11 @@ verified_domains = ["a.example", "b.example"]
 MISTAKES = {
     "unknown table": ("[foo]", "foo: is no known key; allowed: drift"),
     "misspelt table": ("[reciever]\nport = 1", "reciever: is no known key; did you mean receiver?"),
-    "ledger": ('[ledger]\nurl = "x"', "ledger: this version keeps no ledger"),
+    "ledger address": ('[ledger]\nurl = "x"', "ledger.url: is no address of a ledger; write it"),
+    "ledger password": (
+        '[ledger]\nurl = "clickhouse://a:b@c/d"',
+        "ledger.url: holds a password, which never stands in this file; give password_env",
+    ),
     "text for a number": ('[receiver]\nport = "80"', "receiver.port: must be a whole number"),
     "fraction for a whole": ("[receiver]\nport = 8.5", "receiver.port: must be a whole number"),
     "true for a number": ("[worker]\nlease_seconds = true", "worker.lease_seconds: must be a num"),

@@ -1,0 +1,170 @@
+"""What the ledger keeps besides events: recorded in Redis, written to ClickHouse by its lane.
+
+A fact is recorded before whatever it is about is acknowledged, so a crash loses none. Each has an
+id that follows from what it is about: recorded twice, it is one row. Times are ms since 1970.
+
+None of them holds a secret; statements and errors come masked
+(`workers.access.statements.masked`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from app.config.ledger import LedgerSettings
+from app.directory.keys import Keys
+from app.directory.link import Link
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True, tag="statement"):
+    """One statement on a target. `id`: its query_id there.
+
+    Recorded as "sent" just before it goes out, then again with what became of it: a row that stays
+    "sent" is a statement whose sender died, and of which nobody knows. `seqs`: the events behind
+    it, none for a resync. `users`, `resources`: ClickHouse names and resource ids that it is about.
+    `version` grows with each record of the same id; the highest counts.
+    """
+
+    id: str
+    version: int
+    target: str
+    epoch: int
+    seqs: tuple[int, ...]
+    requests: tuple[str, ...]
+    users: tuple[str, ...]
+    resources: tuple[str, ...]
+    roles: tuple[str, ...]
+    action: str
+    text: str
+    at_ms: int
+    duration_ms: float = 0.0
+    result: Literal["sent", "done", "refused", "unanswered"] = "sent"
+    code: int | None = None
+    error: str = ""
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, tag="access"):
+    """What a user was seen to hold on a target after a change, whole: not a difference.
+
+    `id`: `TARGET/USER/EPOCH/AT_MS`. `roles`: seen there, without the marker role; `explained`:
+    those that a group or the default roles give. `groups`: `ROLE=GROUP` for each group that gives
+    one. `state`: "active", "locked", "gone".
+    """
+
+    id: str
+    target: str
+    user: str
+    resource: str
+    seq: int
+    state: Literal["active", "locked", "gone"]
+    roles: tuple[str, ...]
+    explained: tuple[str, ...]
+    groups: tuple[str, ...]
+    at_ms: int
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
+    """Proof that somebody's access is gone. `id`: `TARGET/RESOURCE/SEQ`.
+
+    `asked_ms`: when the event was committed; `at_ms`: when every one of `nodes` had been seen
+    without the access.
+    """
+
+    id: str
+    target: str
+    user: str
+    resource: str
+    seq: int
+    asked_ms: int
+    at_ms: int
+    nodes: tuple[str, ...]
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
+    """Something on a target that others have changed.
+
+    `id`: `TARGET/KIND/NAME/AT_MS`. `kind`, `expected`, `actual` as `drift check` tells them.
+    """
+
+    id: str
+    target: str
+    kind_of_drift: str
+    name: str
+    expected: str
+    actual: str
+    repaired: bool
+    at_ms: int
+
+
+class AdminAction(msgspec.Struct, frozen=True, kw_only=True, tag="admin_action"):
+    """What an operator did. `id`: any that is made once per action (uuid4).
+
+    `action`: `token.created`, `letter.replayed`, `lane.confirmed` …: noun.participle. `actor`: who,
+    as the machine knows them. `subject`: what it was done to. `detail`: JSON.
+    """
+
+    id: str
+    action: str
+    actor: str
+    subject: str
+    detail: str
+    at_ms: int
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag="dead_letter"):
+    """What became of a dead letter. `id`: `LETTER_ID/CHANGE/ATTEMPTS/AT_MS`."""
+
+    id: str
+    letter: str
+    target: str
+    change: Literal["parked", "resolved", "discarded"]
+    resource: str
+    name: str
+    seq_first: int
+    seq_last: int
+    code: int | None
+    error: str
+    attempts: int
+    revocation: bool
+    at_ms: int
+
+
+Fact = Statement | Access | Receipt | Drift | AdminAction | DeadLetter
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Fact).decode
+_AT_ONCE = 500
+
+
+class Facts:
+    """Where facts are recorded. Without a ledger in the configuration nothing is kept."""
+
+    def __init__(self, link: Link, ledger: LedgerSettings | None) -> None:
+        self._link = link
+        self._bound = ledger.max_backlog if ledger else 0
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether there is a ledger: what is made only to be recorded can be spared without."""
+        return self._bound > 0
+
+    async def record(self, tenant: str, facts: Sequence[Fact]) -> None:
+        """Have `facts` written to the ledger. When this returns, they are on Redis's disk.
+
+        While the ledger is down `[ledger] max_backlog` facts of a tenant wait in Redis at most.
+        What does not fit any more is counted instead of kept, and the ledger gets a row that says
+        how many are missing. Raises DirectoryUnavailable.
+        """
+        if not self._bound:
+            return
+        for start in range(0, len(facts), _AT_ONCE):
+            part = map(_encode, facts[start : start + _AT_ONCE])
+            await self._link.scripts.run("record", Keys(tenant).seq, self._bound, *part)
+
+
+def parse_fact(raw: bytes) -> Fact:
+    fact: Fact = _decode(raw)
+    return fact
