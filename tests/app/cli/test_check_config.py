@@ -34,5 +34,5 @@ def test_json_has_each_mistake_with_key_and_reason(
     assert main(["check-config", "--json", str(file)]) == 2
     printed = capsys.readouterr()
     found = json.loads(printed.out)
-    assert [row["key"] for row in found] == ["ledger.url", "foo"]
+    assert [row["key"] for row in found] == ["foo", "ledger.url"]
     assert printed.err.splitlines() == [f"{row['key']}: {row['reason']}" for row in found]
