@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.directory.events import Event, read
-from app.directory.keys import Keys, Kind
-from app.directory.lanes import RESYNC_DONE, RESYNC_START, ROLE, LaneStore, ResyncStep
+from app.directory.keys import Keys
+from app.directory.lanes import RESYNC_START, ROLE, LaneStore, ResyncStep
 from app.directory.link import Link
 from app.directory.subjects import SUBJECT_KINDS, Subjects
 from workers.clickhouse.target import Target
+from workers.walk import WALK_START, Walk
 
 _PAGE = 100  # events read at once: one may name many thousand members
-
-# The stages of a resync that read the directory, each with the position that follows.
-_KINDS: Mapping[str, tuple[Kind, str]] = {"u": ("user", "a0"), "a": ("agent", "n0")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,8 @@ class Work:
         max_users: int,
     ) -> None:
         """`role_keys`: those of the tenant's role map, which a resync links to groups."""
-        self._link, self._store, self._subjects, self._target = link, store, subjects, target
+        self._link, self._store, self._subjects = link, store, subjects
+        self._walk = Walk(store, subjects, target, max_users)
         self._keys = Keys(store.tenant)
         self._role_keys = role_keys
         self._max_events, self._max_users = max_events, max_users
@@ -118,39 +117,12 @@ class Work:
                 batch.users.setdefault(resource_id, None)
 
     async def _add_resync(self, batch: Batch, position: str) -> None:
-        """Go on through the directory's users (`u<seq>`) and agents (`a<seq>`), then through the
-        names that were applied for those of the past (`n<cursor>`), then through the target's
-        managed users (`m<name>`).
-        """
         reached = position
         if position.startswith(RESYNC_START):
             await self._store.link_groups(self._role_keys)
-            batch.roles, reached = None, "u0"
-        stage, at = reached[0], reached[1:]
-        users: list[str] = []
-        if stage in _KINDS:
-            kind, then = _KINDS[stage]
-            created = await self._subjects.created_after(kind, int(at), self._max_users)
-            users = [user for user, _ in created]
-            reached = f"{stage}{created[-1][1]}" if len(created) == self._max_users else then
-        elif stage == "n":
-            next_at, named = await self._store.scan_names(int(at), self._max_users)
-            users = await self._subjects.gone(named)
-            reached = f"n{next_at}" if next_at else "m"
-        else:
-            reached = await self._add_strays(batch, at)
-        for user in users:
+            batch.roles, reached = None, WALK_START
+        part = await self._walk.step(reached, is_blank=batch.cursor == 0)
+        for user in part.ids:
             batch.users.setdefault(user, None)
-        batch.resync = ResyncStep(position, reached)
-
-    async def _add_strays(self, batch: Batch, after: str) -> str:
-        """Return the position that is reached.
-
-        A tenant without a single event is left alone: its directory is still to be filled again.
-        """
-        if batch.cursor == 0:
-            return RESYNC_DONE
-        names = await self._target.managed(after, self._max_users)
-        holders = await self._subjects.holders(names)
-        batch.strays = [name for name in names if name not in holders]
-        return f"m{names[-1]}" if len(names) == self._max_users else RESYNC_DONE
+        batch.strays = list(part.strays)
+        batch.resync = ResyncStep(position, part.reached)
