@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.config.ledger import LedgerSettings
+from app.config.network import Network, parse_network
 from app.config.section import NOT_IN_THE_FILE, Account, Number, Section, Text, Whole
 from app.config.target import Target
 from app.config.tenant import Tenant
@@ -50,12 +51,14 @@ class ReceiverSettings(Section):
     """Where the receiver listens. Port 0 lets the system choose.
 
     `public_url`: what clients call it, where a proxy stands before it; locations of resources begin
-    with it. Without it they begin with the scheme and the host of the request.
+    with it. Without it they begin with the scheme and the host of the request. `trusted_proxies`:
+    whose X-Forwarded-For is believed.
     """
 
     host: Text = "127.0.0.1"
     port: Annotated[Whole, Field(ge=0, le=65535)] = 8080
     public_url: Annotated[Text, AfterValidator(_public_url)] | None = None
+    trusted_proxies: tuple[Annotated[Network, BeforeValidator(parse_network)], ...] = ()
 
 
 class Limits(Section):

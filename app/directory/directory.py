@@ -5,6 +5,7 @@ A write is one Lua call, so a process that dies half-way leaves the whole change
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +31,16 @@ _STEPWISE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who asked: kept in the event, so that every statement can be explained (promise 9)."""
+    """Who asked: kept in the event, so that every statement can be explained (promise 9).
+
+    `address`, `agent`: of the client, for the ledger.
+    """
 
     request_id: str
     token_id: str
     digest: str
+    address: str = ""
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +63,18 @@ class Stale(Exception):
 
 
 class Directory(Reader):
-    """One tenant's resources. `targets`: the lanes that each change marks dirty.
+    """One tenant's resources. `targets`: the lanes that each change marks dirty. `ledger`: whether
+    events say what the ledger keeps: who asked from where, the document before and after.
 
     `secret`, in every write: what a password was turned into, `NO_SECRET` to take it away, None to
     leave it alone. It is kept apart from the document and is in no event.
     """
 
-    def __init__(self, link: Link, tenant: str, targets: Sequence[str]) -> None:
+    def __init__(
+        self, link: Link, tenant: str, targets: Sequence[str], *, ledger: bool = False
+    ) -> None:
         super().__init__(link, tenant)
+        self._ledger = ledger
         self._targets = encode(list(targets))
 
     async def create(
@@ -150,6 +160,13 @@ class Directory(Reader):
             remove=tuple(i for i in held if i not in kept),
         )
 
+    def _asker(self, origin: Origin) -> bytes:
+        """The salt goes into the ledger's digest of the event's personal data."""
+        if not self._ledger:
+            return b""
+        asker = {"ip": origin.address, "agent": origin.agent, "salt": secrets.token_hex(16)}
+        return encode(asker)
+
     async def _write(
         self,
         kind: Kind,
@@ -188,6 +205,7 @@ class Directory(Reader):
             secret or "",
             KINDS[kind].name,
             version,
+            self._asker(origin),
         )
         if code == b"taken":
             raise Uniqueness(f"{KINDS[kind].name} is already taken by another resource")
@@ -227,6 +245,7 @@ class Directory(Reader):
             origin.digest,
             KINDS[kind].name,
             "" if version is None else str(version),
+            self._asker(origin),
         )
         if code == b"gone":
             raise NotFound(f"no such {kind}")

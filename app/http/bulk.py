@@ -188,9 +188,7 @@ class _Job:
     def _origin(self, operation: BulkOperation) -> Origin:
         head = f"BULK {operation.method} {operation.path}\n".encode(errors="surrogateescape")
         digest = hashlib.sha256(head + _encode(operation.data)).hexdigest()[:32]
-        return Origin(
-            request_id=self._caller.request_id, token_id=self._caller.token.id, digest=digest
-        )
+        return self._caller.origin(digest)
 
     def _succeed(self, number: int, written: Written, *, created: bool = False) -> None:
         operation = self._operations[number]

@@ -20,6 +20,7 @@ from app.errors import (
     ServerError,
     Unavailable,
 )
+from app.http.address import client_address, user_agent
 from app.http.answers import error_answer
 from app.http.receiver import CALLER, RECEIVER, REQUEST_ID, Caller
 
@@ -98,6 +99,12 @@ def _host(request: web.Request) -> str:
     return named if _HOST.fullmatch(named) else request.app[RECEIVER].settings.receiver.host
 
 
+def _address(request: web.Request) -> str:
+    proxies = request.app[RECEIVER].settings.receiver.trusted_proxies
+    forwarded = request.headers.getall("X-Forwarded-For", [])
+    return client_address(request.remote, forwarded, proxies)
+
+
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Admit the caller of anything below /scim before anything else is looked at."""
@@ -121,5 +128,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         request_id=request[REQUEST_ID],
         settings=settings,
         base_url=f"{_root(request, settings)}/scim/{name}/v2",
+        address=_address(request),
+        agent=user_agent(request.headers.get("User-Agent")),
     )
     return await handler(request)

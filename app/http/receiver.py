@@ -11,7 +11,7 @@ from app.clock import Clock
 from app.config.rolemap import RoleMap
 from app.config.settings import Settings
 from app.config.tenant import Tenant as Configured
-from app.directory.directory import Directory
+from app.directory.directory import Directory, Origin
 from app.directory.keys import KINDS, Kind
 from app.directory.lanes import LaneStore
 from app.directory.link import Link
@@ -44,14 +44,16 @@ class Tenant:
 
 
 def build_tenants(settings: Settings, link: Link) -> dict[str, Tenant]:
-    return {name: _tenant(name, tenant, link) for name, tenant in settings.tenants.items()}
+    ledger = settings.ledger is not None
+    tenants = settings.tenants.items()
+    return {name: _tenant(name, tenant, link, ledger=ledger) for name, tenant in tenants}
 
 
-def _tenant(name: str, configured: Configured, link: Link) -> Tenant:
+def _tenant(name: str, configured: Configured, link: Link, *, ledger: bool) -> Tenant:
     types = configured.resource_types
     return Tenant(
         name=name,
-        directory=Directory(link, name, configured.targets),
+        directory=Directory(link, name, configured.targets, ledger=ledger),
         role_map=RoleMap.of(configured),
         verified_domains=frozenset(configured.verified_domains),
         types={kind: types[of.type] for kind, of in KINDS.items() if of.type in types},
@@ -79,13 +81,28 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, once the token has been checked; `settings`: those it was checked under."""
+    """Who asks, once the token has been checked; `settings`: those it was checked under.
+
+    `address`, `agent`: where the request came from, and what the client calls itself.
+    """
 
     tenant: Tenant
     settings: Settings
     token: TokenRecord
     request_id: str
     base_url: str
+    address: str
+    agent: str
+
+    def origin(self, digest: str) -> Origin:
+        """Return what events keep of a request. `digest`: what tells its repeat."""
+        return Origin(
+            request_id=self.request_id,
+            token_id=self.token.id,
+            digest=digest,
+            address=self.address,
+            agent=self.agent,
+        )
 
 
 RECEIVER: web.AppKey[Receiver] = web.AppKey("receiver", Receiver)

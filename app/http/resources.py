@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from app.directory.directory import Origin
 from app.directory.keys import KINDS, Kind
 from app.http.answers import answer
 from app.http.bodies import digest, parse_json, read_body
@@ -46,11 +45,7 @@ def _write(request: web.Request, body: bytes = b"") -> Write:
     caller = request[CALLER]
     return Write(
         endpoint=_endpoint(request),
-        origin=Origin(
-            request_id=caller.request_id,
-            token_id=caller.token.id,
-            digest=digest(request, body),
-        ),
+        origin=caller.origin(digest(request, body)),
         preconditions=_preconditions(request) if "id" in request.match_info else Preconditions(),
         attributes=request.query.get("attributes"),
         excluded=request.query.get("excludedAttributes"),

@@ -61,8 +61,11 @@ local function split(raw)
   return cjson.decode(string.sub(raw, 1, at - 1)), string.sub(raw, at + 1)
 end
 
+-- The keys of the header have one order, so that a directory which is rebuilt is the same bytes.
 local function store(key, header, document)
-  redis.call('SET', key, cjson.encode(header) .. '\n' .. document)
+  local head = string.format('{"v":%.0f,"d":%.0f,"c":%.0f,"m":%.0f,"n":%s,"x":%s}\n', header.v,
+    header.d, header.c, header.m, cjson.encode(header.n), cjson.encode(header.x))
+  redis.call('SET', key, head .. document)
 end
 
 -- Redis's clock, so that times grow with seq whichever receiver commits.
@@ -100,4 +103,13 @@ end
 
 local function array(list)
   return #list == 0 and '[]' or cjson.encode(list)
+end
+
+-- Adds what only the ledger asks for. `asker`: JSON of who asked, from where; '' without a ledger.
+local function tell(fields, asker, before, after)
+  if asker == '' then return fields end
+  for _, text in ipairs({'asker', asker, 'before', before, 'after', after}) do
+    fields[#fields + 1] = text
+  end
+  return fields
 end

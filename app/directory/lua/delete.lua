@@ -4,6 +4,7 @@
 -- ARGV     1 kind (KINDS in keys.py)   2 id   3 targets (JSON array)
 --          4 request id   5 token id   6 request digest   7 the kind's name attribute
 --          8 version that the resource must have, members included ('' = any)
+--          9 who asked, as JSON, for the ledger ('' = there is none: the event has no document)
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'gone'}     no such resource
 --          {'stale'}    it has another version
@@ -54,9 +55,9 @@ if kind == 'group' then
   end
 end
 
-local woken = append(seq, at, ARGV[3], {
+local woken = append(seq, at, ARGV[3], tell({
   'op', 'deleted', 'type', kind, 'id', id, 'name', name,
   'added', '[]', 'removed', array(removed), 'all', '0', 'groups', array(groups),
   'request', ARGV[4], 'token', ARGV[5], 'digest', ARGV[6],
-})
+}, ARGV[9], document, ''))
 return {'ok', string.format('%.0f', seq), string.format('%.0f', old.c), string.format('%.0f', at), woken}

@@ -10,6 +10,7 @@
 --         11 request id   12 token id   13 request digest
 --         14 secret ('' = unchanged, '-' = none from now on)  15 the kind's name attribute
 --         16 version that the resource must have, members included ('' = any)
+--         17 who asked, as JSON, for the ledger ('' = there is none: the event has no documents)
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'same', version, created ms, modified ms}   nothing changed, no event
 --          {'taken', id of the holder}     the name belongs to another resource
@@ -142,9 +143,9 @@ await_members(id, added, at)
 
 for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
 
-local woken = append(seq, at, ARGV[9], {
+local woken = append(seq, at, ARGV[9], tell({
   'op', old and 'updated' or 'created', 'type', kind, 'id', id, 'name', ARGV[8],
   'added', array(added), 'removed', array(removed), 'all', #unlinked > 0 and '1' or '0',
-  'request', ARGV[11], 'token', ARGV[12], 'digest', ARGV[13],
-})
+  'request', ARGV[11], 'token', ARGV[12], 'digest', ARGV[13], 'links', array(unlinked),
+}, ARGV[17], document ~= '' and old_document or '', document))
 return {'ok', string.format('%.0f', seq), string.format('%.0f', header.c), string.format('%.0f', at), woken}
