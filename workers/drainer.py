@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.link import Link
-from workers.clickhouse.pool import Endpoint, Pool
+from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
-from workers.setup import Setup
+from workers.setup import Setup, endpoint_of
 
 LANES_AT_ONCE = 32
 
@@ -97,22 +97,8 @@ class Drainer:
 
     def _pool(self, target: str) -> Pool:
         if target not in self._pools:
-            self._pools[target] = Pool(self._endpoint(target))
+            self._pools[target] = Pool(endpoint_of(self.settings, target))
         return self._pools[target]
-
-    def _endpoint(self, name: str) -> Endpoint:
-        target = self.settings.targets[name]
-        return Endpoint(
-            hosts=tuple((host.name, host.port) for host in target.hosts),
-            user=target.user,
-            password=target.secret() or "",
-            database=target.database,
-            secure=target.secure,
-            ca_file=target.ca_file,
-            max_connections=target.max_connections,
-            connect_s=target.connect_seconds,
-            query_s=self.settings.worker.statement_seconds,
-        )
 
     async def replace(self, settings: Settings) -> None:
         """Go on with another configuration; lanes under way end with the one they began with."""
@@ -121,7 +107,7 @@ class Drainer:
         self._setups.clear()
         self._targets.clear()
         for name, pool in list(self._pools.items()):
-            if name not in settings.targets or self._endpoint(name) != pool.endpoint:
+            if name not in settings.targets or endpoint_of(settings, name) != pool.endpoint:
                 await self._pools.pop(name).close()
 
     async def close(self) -> None:

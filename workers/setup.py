@@ -1,4 +1,4 @@
-"""What the configuration says about one lane, ready for use."""
+"""What the configuration says about one lane or one target, ready for use."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from app.config.rolemap import digest
 from app.config.settings import Settings
 from workers.access.desired import Rules, role_definitions
 from workers.access.model import Policy, RoleDefinition
+from workers.clickhouse.pool import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +60,19 @@ class Setup:
             drop_deleted=self.drop_deleted,
             protected_names=self.protected_names,
         )
+
+
+def endpoint_of(settings: Settings, name: str) -> Endpoint:
+    """Return where and as whom workers connect to this target."""
+    target = settings.targets[name]
+    return Endpoint(
+        hosts=tuple((host.name, host.port) for host in target.hosts),
+        user=target.user,
+        password=target.secret() or "",
+        database=target.database,
+        secure=target.secure,
+        ca_file=target.ca_file,
+        max_connections=target.max_connections,
+        connect_s=target.connect_seconds,
+        query_s=settings.worker.statement_seconds,
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -75,8 +75,8 @@ async def check_durable(link: Link) -> None:
             f"Redis evicts keys (maxmemory-policy {policy}) and would forget acknowledged changes:"
             " set `maxmemory-policy noeviction`, or start with --allow-volatile-redis"
         )
-    fsync = (await _config(link, "appendfsync")).get("appendfsync", "always")
-    if fsync != "always":
+    fsync = await read_setting(link, "appendfsync")
+    if fsync not in (None, "always"):
         raise VolatileRedis(
             f"Redis acknowledges before it has written (appendfsync {fsync}): set"
             " `appendfsync always`, or start with --allow-volatile-redis"
@@ -97,12 +97,12 @@ async def until_durable(link: Link) -> None:
     await check_durable(link)
 
 
-async def _config(link: Link, name: str) -> Mapping[str, Any]:
-    """Return the setting, or nothing where a managed Redis keeps CONFIG to itself."""
+async def read_setting(link: Link, name: str) -> str | None:
+    """Return a setting of the server; None where a managed Redis keeps CONFIG to itself."""
     try:
-        found: dict[str, Any] = await link.call(link.redis.config_get(name))
+        found: dict[str, str] = await link.call(link.redis.config_get(name))
     except DirectoryUnavailable as error:
         if isinstance(error.__cause__, ResponseError):
-            return {}
+            return None
         raise
-    return found
+    return found.get(name)

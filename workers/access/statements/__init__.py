@@ -7,13 +7,15 @@ from workers.access.statements.observing import (
 )
 from workers.access.statements.quoting import masked, quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
-from workers.access.statements.rights import provisioner_grants
+from workers.access.statements.rights import Right, needed_rights, provisioner_grants
 from workers.access.statements.showing import parse_shown, show_grants_query, show_users_query
 
 __all__ = [
+    "Right",
     "Statement",
     "managed_query",
     "masked",
+    "needed_rights",
     "observe_query",
     "parse_observation",
     "parse_shown",

@@ -3,42 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
+from app.config.privileges import Privilege
 from workers.access.model import RoleDefinition
 from workers.access.statements.quoting import quote_identifier
 from workers.access.statements.rendering import render_privilege
 
-_USERS = "CREATE USER, ALTER USER, DROP USER"
-_ROLES = "CREATE ROLE, ALTER ROLE, ROLE ADMIN"
-_ROW_POLICIES = "CREATE ROW POLICY, ALTER ROW POLICY, DROP ROW POLICY"
+_USERS = ("CREATE USER", "ALTER USER", "DROP USER")
+_ROLES = ("CREATE ROLE", "ALTER ROLE", "ROLE ADMIN")
+_ROW_POLICIES = ("CREATE ROW POLICY", "ALTER ROW POLICY", "DROP ROW POLICY")
+
+# What the account holds itself: (access type, database, table, column, is a partial revoke, may be
+# handed on, is a pattern, only for some names). `_SINCE_25` has columns that older servers lack.
+OWN_GRANTS_SINCE_25 = (
+    "SELECT toString(access_type), database, table, column, is_partial_revoke, grant_option,"
+    " is_wildcard, access_object FROM system.grants WHERE user_name = currentUser()"
+    " OR role_name IN (SELECT role_name FROM system.enabled_roles)"
+)
+OWN_GRANTS = (
+    "SELECT toString(access_type), database, table, column, is_partial_revoke, grant_option,"
+    " 0, NULL FROM system.grants WHERE user_name = currentUser()"
+    " OR role_name IN (SELECT role_name FROM system.enabled_roles)"
+)
+PRIVILEGE_GROUPS = "SELECT toString(privilege), toString(parent_group) FROM system.privileges"
 
 
-def provisioner_grants(
-    account: str, definitions: Collection[RoleDefinition] = ()
-) -> tuple[str, ...]:
-    """Return the statements that give `account` what the statements of this package need.
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Something that the account must hold; with `hand_on` WITH GRANT OPTION."""
+
+    privilege: Privilege
+    hand_on: bool = False
+
+    def statement(self, account: str) -> str:
+        """Return the GRANT that gives it to `account`."""
+        option = " WITH GRANT OPTION" if self.hand_on else ""
+        return f"GRANT {render_privilege(self.privilege)} TO {quote_identifier(account)}{option}"
+
+
+def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, ...]:
+    """Return what the statements of this package need.
 
     SHOW ACCESS opens `system.users` and `system.roles`, but neither `system.role_grants` nor
     `system.grants`; KILL QUERY reads `system.processes` as its caller. What a defined role hands
     out, the account must hold itself with the right to hand it on.
     """
-    to = f"TO {quote_identifier(account)}"
-    given = {
-        f"GRANT {render_privilege(p)} {to} WITH GRANT OPTION" for d in definitions for p in d.grants
-    }
-    filters = {
-        f"GRANT {_ROW_POLICIES} ON {quote_identifier(database)}.{quote_identifier(table)} {to}"
+    given = {Right(privilege, hand_on=True) for d in definitions for privilege in d.grants}
+    filtered = {
+        (database, table)
         for definition in definitions
         for database, table, _ in definition.row_filters
     }
     return (
-        f"GRANT {_USERS} ON *.* {to}",
-        f"GRANT {_ROLES} ON *.* {to}",
-        f"GRANT SHOW ACCESS, KILL QUERY ON *.* {to}",
+        Right(_everywhere(*_USERS)),
+        Right(_everywhere(*_ROLES)),
+        Right(_everywhere("SHOW ACCESS", "KILL QUERY")),
         *(
-            f"GRANT SELECT ON system.{table} {to}"
+            Right(_on("system", table, "SELECT"))
             for table in ("role_grants", "grants", "processes")
         ),
-        *sorted(given),
-        *sorted(filters),
+        *sorted(given, key=lambda right: right.statement("-")),
+        *(Right(_on(database, table, *_ROW_POLICIES)) for database, table in sorted(filtered)),
     )
+
+
+def provisioner_grants(
+    account: str, definitions: Collection[RoleDefinition] = ()
+) -> tuple[str, ...]:
+    """Return the statements that give `account` what it needs, as an administrator runs them."""
+    return tuple(right.statement(account) for right in needed_rights(definitions))
+
+
+def _everywhere(*names: str) -> Privilege:
+    return Privilege(tuple((name, ()) for name in names), "", True, "", True)
+
+
+def _on(database: str, table: str, *names: str) -> Privilege:
+    return Privilege(tuple((name, ()) for name in names), database, False, table, False)

@@ -1,0 +1,63 @@
+"""What `doctor` does: looks at everything that the configuration names, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import chain
+
+from app.clock import Clock
+from app.config.settings import Settings
+from app.directory.link import Link, connect
+from app.directory.tokens import list_all
+from app.doctor.directory import examine_redis
+from app.doctor.finding import Finding, Status
+from app.doctor.tokens import judge_tokens
+from workers.access.desired import role_definitions
+from workers.doctor.target import examine_target
+from workers.setup import endpoint_of
+
+_AT_ONCE = 16  # targets
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Return every finding: of Redis, the tokens in it, and the targets, in this order."""
+    clock = Clock()
+    directory, targets = await asyncio.gather(
+        _examine_directory(settings, clock), _examine_targets(settings, clock)
+    )
+    return [*directory, *targets]
+
+
+async def _examine_directory(settings: Settings, clock: Clock) -> list[Finding]:
+    link = connect(settings.redis.url, settings.redis.secret())
+    try:
+        found = await examine_redis(link, settings.redis.url, clock)
+        if not any(one.check == "redis" and one.status is Status.FAIL for one in found):
+            found += await _examine_tokens(link, list(settings.tenants), clock)
+        return found
+    finally:
+        await link.close()
+
+
+async def _examine_tokens(link: Link, tenants: Sequence[str], clock: Clock) -> list[Finding]:
+    found: list[Finding] = []
+    for tenant in tenants:
+        found += judge_tokens(tenant, await list_all(link, tenant), clock.now_ms())
+    return found
+
+
+async def _examine_targets(settings: Settings, clock: Clock) -> list[Finding]:
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> list[Finding]:
+        roles = {
+            role: definition
+            for tenant in settings.tenants.values()
+            if name in tenant.targets
+            for role, definition in role_definitions(tenant.roles).items()
+        }
+        async with slots:
+            return await examine_target(name, endpoint_of(settings, name), roles.values(), clock)
+
+    return list(chain(*await asyncio.gather(*map(one, settings.targets))))

@@ -1,0 +1,1 @@
+"""What `doctor` looks at: findings, the directory's Redis, tokens, and a provider's first steps."""

@@ -1,0 +1,158 @@
+"""Whether Redis can be the directory: reachable, writable, durable, with room and the right time.
+
+Receiver and worker look at the same three settings before they start (`check_durable`) and name
+the first that is wrong; here each is told, with the line that mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.clock import Clock
+from app.directory.link import Link, read_setting
+from app.doctor.clocks import judge_clock
+from app.doctor.finding import Finding, fail, ok, warn
+from app.errors import DirectoryUnavailable
+
+OLDEST = (7, 0)
+_FULL = 0.8
+_REWRITE = "then `CONFIG REWRITE`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisFacts:
+    """What was read. `info`: of INFO; the settings are None where CONFIG is kept from us.
+
+    `time_s`, `before_s`, `after_s`: Redis's clock, and ours around it, seconds since 1970.
+    """
+
+    info: Mapping[str, Any]
+    appendfsync: str | None
+    policy: str | None
+    time_s: float
+    before_s: float
+    after_s: float
+
+
+async def examine_redis(link: Link, where: str, clock: Clock) -> list[Finding]:
+    """Return the findings about the Redis at `where`; one that can't be asked is a finding."""
+    try:
+        facts = await _read(link, clock)
+    except DirectoryUnavailable as error:
+        return [_unreachable(where, str(error))]
+    return list(judge_redis(where, facts))
+
+
+async def _read(link: Link, clock: Clock) -> RedisFacts:
+    info = await link.call(link.redis.info())
+    appendfsync = await read_setting(link, "appendfsync")
+    policy = await read_setting(link, "maxmemory-policy")
+    before_s = clock.now_ms() / 1000
+    seconds, micros = await link.call(link.redis.time())
+    return RedisFacts(
+        info=info,
+        appendfsync=appendfsync,
+        policy=policy or info.get("maxmemory_policy"),
+        time_s=seconds + micros / 1e6,
+        before_s=before_s,
+        after_s=clock.now_ms() / 1000,
+    )
+
+
+def _unreachable(where: str, error: str) -> Finding:
+    wrong_password = any(word in error for word in ("NOAUTH", "WRONGPASS", "Authentication", "ACL"))
+    mend = (
+        "set [redis] password_env or password_file to the password that Redis has"
+        if wrong_password
+        else "start Redis, or correct [redis] url; nothing works without it"
+    )
+    return fail("redis", where, error, mend)
+
+
+def judge_redis(where: str, facts: RedisFacts) -> Iterator[Finding]:
+    """Yield what to think of it; pure."""
+    info = facts.info
+    version = str(info.get("redis_version", "?"))
+    if _numbers(version) < OLDEST:
+        yield fail("redis", where, f"is version {version}", "upgrade Redis to 7.0 or newer")
+    else:
+        yield ok("redis", where, f"answers, version {version}")
+    yield _durability(where, facts)
+    yield _eviction(where, facts)
+    yield from _writing(where, info)
+    yield _room(where, info)
+    yield judge_clock(where, facts.time_s, facts.before_s, facts.after_s)
+
+
+def _durability(where: str, facts: RedisFacts) -> Finding:
+    if not facts.info.get("aof_enabled"):
+        return fail(
+            "redis durable",
+            where,
+            "keeps no append-only file: a crash forgets acknowledged changes",
+            f"`CONFIG SET appendonly yes` and `CONFIG SET appendfsync always`, {_REWRITE}",
+        )
+    if facts.appendfsync is None:
+        return warn(
+            "redis durable",
+            where,
+            "keeps an append-only file; how often it is synced can't be read (CONFIG is closed)",
+            "see with its operator that appendfsync is always",
+        )
+    if facts.appendfsync != "always":
+        return fail(
+            "redis durable",
+            where,
+            f"acknowledges before it has written (appendfsync {facts.appendfsync})",
+            f"`CONFIG SET appendfsync always`, {_REWRITE}",
+        )
+    return ok("redis durable", where, "what it acknowledges is on disk")
+
+
+def _eviction(where: str, facts: RedisFacts) -> Finding:
+    policy = facts.policy or "noeviction"
+    if policy == "noeviction":
+        return ok("redis eviction", where, "never evicts keys")
+    return fail(
+        "redis eviction",
+        where,
+        f"evicts keys when memory is short (maxmemory-policy {policy})",
+        f"`CONFIG SET maxmemory-policy noeviction`, {_REWRITE}",
+    )
+
+
+def _writing(where: str, info: Mapping[str, Any]) -> Iterator[Finding]:
+    if info.get("role") != "master":
+        yield fail(
+            "redis writes",
+            where,
+            "is a replica and takes no writes",
+            "point [redis] url to the primary",
+        )
+    elif info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
+        yield fail(
+            "redis writes",
+            where,
+            "could not write its append-only file the last time",
+            "free space on its disk; see Redis's own log",
+        )
+    else:
+        yield ok("redis writes", where, "takes writes")
+
+
+def _room(where: str, info: Mapping[str, Any]) -> Finding:
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if not most or used < _FULL * most:
+        return ok("redis memory", where, f"{used / 2**20:.0f} MiB used")
+    return warn(
+        "redis memory",
+        where,
+        f"{used / 2**20:.0f} of {most / 2**20:.0f} MiB are used; a full one refuses writes",
+        "raise maxmemory, or give the machine more memory",
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())[:2]

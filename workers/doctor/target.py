@@ -1,0 +1,126 @@
+"""Whether a target can be worked with: each host, its version and clock, and the account's rights.
+
+Nothing is changed there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import replace
+
+from app.clock import Clock
+from app.doctor.clocks import judge_clock
+from app.doctor.finding import Finding, fail, ok, warn
+from app.errors import TargetError
+from workers.access.held import missing_rights
+from workers.access.model import RoleDefinition
+from workers.access.statements import Right, needed_rights
+from workers.clickhouse.pool import Endpoint, Pool, Session
+from workers.doctor.rights import read_held
+
+# VALID UNTIL came with 23.7 (ClickHouse#51261); until 24.7 a restart forgot its time (#66405).
+OLDEST, KEEPS_VALID_UNTIL = (23, 7), (24, 7)
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_WRONG_PASSWORD = frozenset({192, 193, 194, 516})
+
+
+async def examine_target(
+    name: str, endpoint: Endpoint, definitions: Collection[RoleDefinition], clock: Clock
+) -> list[Finding]:
+    """Return the findings about each host of the target `name`, one after the other.
+
+    `definitions`: the roles that the tenants of the target define.
+    """
+    found: list[Finding] = []
+    for host, port in endpoint.hosts:
+        pool = Pool(replace(endpoint, hosts=((host, port),), max_connections=1))
+        subject = f"{name} ({host}:{port})"
+        try:
+            async with pool.session() as session:
+                found += [ok("target reachable", subject, f"answers {endpoint.user}")]
+                found += [
+                    finding
+                    async for finding in _examine(session, subject, endpoint, definitions, clock)
+                ]
+        except TargetError as error:
+            found.append(_unreachable(subject, endpoint, error))
+        finally:
+            await pool.close()
+    return found
+
+
+def _unreachable(subject: str, endpoint: Endpoint, error: TargetError) -> Finding:
+    told = str(error)[:300]
+    if error.code in _WRONG_PASSWORD:
+        return fail(
+            "target log-in",
+            subject,
+            f"does not let {endpoint.user!r} in: {told}",
+            "correct the target's user and password_env or password_file; on the server:"
+            f" `SHOW CREATE USER {endpoint.user}` tells whether it is there, and who may use it",
+        )
+    return fail(
+        "target reachable",
+        subject,
+        told,
+        "see that the server runs, and that hosts (the native protocol's port), secure and ca_file"
+        " are right",
+    )
+
+
+async def _examine(
+    session: Session,
+    subject: str,
+    endpoint: Endpoint,
+    definitions: Collection[RoleDefinition],
+    clock: Clock,
+) -> AsyncIterator[Finding]:
+    ((version,),) = await session.query("SELECT version()")
+    yield judge_version(subject, version)
+    before_s = clock.now_ms() / 1000
+    ((theirs_ms,),) = await session.query("SELECT toUnixTimestamp64Milli(now64(3))")
+    yield judge_clock(subject, theirs_ms / 1000, before_s, clock.now_ms() / 1000)
+    held = await read_held(session)
+    needed = needed_rights(definitions)
+    if held is None:
+        lacking = [right for right in needed if right.privilege.table == "grants"]
+    else:
+        lacking = list(missing_rights(needed, *held))
+    for finding in judge_rights(subject, endpoint.user, lacking):
+        yield finding
+
+
+def judge_version(subject: str, version: str) -> Finding:
+    match = _VERSION.match(version)
+    numbers = (int(match[1]), int(match[2])) if match else (0, 0)
+    if numbers < OLDEST:
+        return fail(
+            "target version",
+            subject,
+            f"{version} does not know VALID UNTIL",
+            "upgrade ClickHouse to 24.7 or newer",
+        )
+    if numbers < KEEPS_VALID_UNTIL:
+        return warn(
+            "target version",
+            subject,
+            f"{version} forgets VALID UNTIL when it restarts; locked users stay out by HOST NONE",
+            "upgrade ClickHouse to 24.7 or newer",
+        )
+    return ok("target version", subject, version)
+
+
+def judge_rights(subject: str, account: str, lacking: Collection[Right]) -> Iterator[Finding]:
+    """Yield one finding for each missing right, with the GRANT that gives it."""
+    if not lacking:
+        yield ok("target rights", subject, f"{account} has all that it needs")
+    for right in lacking:
+        names = ", ".join(name for name, _ in right.privilege.access)
+        option = ", with the right to hand it on" if right.hand_on else ""
+        yield fail(
+            "target rights",
+            subject,
+            f"{account} lacks {names}{option}",
+            f"{right.statement(account)};",
+        )
