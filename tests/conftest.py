@@ -34,11 +34,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 class ClickHouseServer:
     """A sandbox server, as `default` with an empty password. `start` after `stop` is a restart.
 
-    `pid` is that of the process that runs now; it changes with each start.
+    `pid` is that of the process that runs now; it changes with each start. `control_port`: where a
+    test asks it to fail (docs/sandbox.md).
     """
 
     host: str
     port: int
+    control_port: int
     data_dir: Path
     _process: list[subprocess.Popen[str]]
 
@@ -56,7 +58,7 @@ class ClickHouseServer:
 
     def start(self) -> None:
         """Start it again on its port and its data; returns when it answers."""
-        self._process.append(_launch(self.port, self.data_dir))
+        self._process.append(_launch(self.port, self.data_dir, self.control_port))
         _wait_until_ready(self._process[-1])
 
 
@@ -64,28 +66,29 @@ class ClickHouseServer:
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
     data_dir = tmp_path_factory.mktemp("clickhouse")
     process = _launch(0, data_dir)
-    server = ClickHouseServer("127.0.0.1", _wait_until_ready(process), data_dir, [process])
+    ports = _wait_until_ready(process)
+    server = ClickHouseServer("127.0.0.1", *ports, data_dir, [process])
     yield server
     server.stop()
 
 
-def _launch(port: int, data_dir: Path) -> subprocess.Popen[str]:
+def _launch(port: int, data_dir: Path, control_port: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "app.sandbox.clickhouse", "--port", str(port)]
     return subprocess.Popen(
-        [*command, "--data-dir", str(data_dir)],
+        [*command, "--data-dir", str(data_dir), "--control-port", str(control_port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
 
 
-def _wait_until_ready(process: subprocess.Popen[str]) -> int:
-    """Return its port once its readiness line is there; it prints nothing before that."""
+def _wait_until_ready(process: subprocess.Popen[str]) -> tuple[int, int]:
+    """Return its port and its control port once it says them; it prints nothing before that."""
     assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"ready on .*:(\d+)", line)
-    assert found, f"the sandbox server did not start: {line!r}"
-    return int(found[1])
+    lines = process.stdout.readline() + process.stdout.readline()
+    found = re.search(r"ready on .*:(\d+)[^:]*\n.*control on .*:(\d+)\n", lines)
+    assert found, f"the sandbox server did not start: {lines!r}"
+    return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,30 +27,40 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
     parser.add_argument("--data-dir", type=Path, required=True, help="users, tables and journal")
+    parser.add_argument("--control-port", type=int, help="switches for tests, on loopback")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     _say(_WARNING)
     try:
-        asyncio.run(_serve(options.host, options.port, options.data_dir))
+        asyncio.run(_serve(options.host, options.port, options.data_dir, options.control_port))
     except CannotStart as error:
         _say(f"clickhouse sandbox: {error}")
         return 1
     return 0
 
 
-async def _serve(host: str, port: int, directory: Path) -> None:
+async def _serve(host: str, port: int, directory: Path, control_port: int | None) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise CannotStart(f"{', '.join(missing)} not installed; run: {_ADVICE}")
     from app.sandbox.clickhouse.server import Server  # noqa: PLC0415  it imports what is needed
+    from app.sandbox.clickhouse.switches import Switches  # noqa: PLC0415
 
-    server = Server(directory)
+    switches = Switches()
+    server = Server(directory, switches)
     listening = await server.listen(host, port)
+    control_at = None
+    if control_port is not None:
+        from app.sandbox.clickhouse.control import open_control  # noqa: PLC0415  0.3 s for aiohttp
+
+        control_at = await open_control(switches, control_port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # after the engine, which installs its own
         loop.add_signal_handler(number, stop.set)
     sys.stdout.write(f"ClickHouse sandbox ready on {host}:{listening.port} pid {os.getpid()}\n")
+    if control_at is not None:
+        sys.stdout.write(f"ClickHouse sandbox control on 127.0.0.1:{control_at}\n")
     sys.stdout.flush()
     await stop.wait()
     await server.close(listening)

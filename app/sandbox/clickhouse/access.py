@@ -21,12 +21,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.sandbox.clickhouse.access_statements import AccessStatement, parse_access_statement
+from app.sandbox.clickhouse.access_statements import (
+    AccessStatement,
+    first_entities,
+    parse_access_statement,
+)
 from app.sandbox.clickhouse.credentials import Method
 from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineSession
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.journal import Journal
 from app.sandbox.clickhouse.snapshot import render_snapshot
+from app.sandbox.clickhouse.switches import ReadOnly, Stop, Switches
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +49,8 @@ _COMPACT_AFTER = 1500  # records beyond those that the last compaction left: 0.4
 
 
 class Access:
-    def __init__(self, engine: Engine, directory: Path) -> None:
+    def __init__(self, engine: Engine, directory: Path, switches: Switches) -> None:
+        self._switches = switches
         self._journal = Journal(directory / "access.journal")
         self._lock = threading.Lock()
         self._methods: dict[str, tuple[Method, ...]] = {}
@@ -73,6 +79,17 @@ class Access:
 
     def execute(self, session: EngineSession, sql: str, caller: str, database: str) -> bytes:
         """Run one access statement as `session`; when this returns or raises, it is on disk."""
+        if self._switches.take(ReadOnly, sql, caller):
+            raise ServerError(
+                _READ_ONLY_STORAGE,
+                "DB::Exception: Cannot change access entities because this storage is readonly",
+            )
+        for stop in self._switches.take(Stop, sql, caller):
+            self._execute(session, first_entities(sql, stop.after), caller, database)
+            raise ServerError(stop.code, f"DB::Exception: {stop.message}")
+        return self._execute(session, sql, caller, database)
+
+    def _execute(self, session: EngineSession, sql: str, caller: str, database: str) -> bytes:
         try:
             statement = parse_access_statement(sql, caller, database)
         except ServerError:

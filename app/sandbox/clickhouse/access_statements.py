@@ -8,7 +8,7 @@ hashed here and the engine is given the hash, so that neither it nor the journal
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -146,6 +146,23 @@ def _of_users_xml(tokens: Sequence[Token], caller: str) -> tuple[str | None, str
     return None, ""
 
 
+def first_entities(sql: str, count: int) -> str:
+    """Return the access statement for no more than the first `count` entities that it is about.
+
+    Those are the grantees of GRANT, REVOKE and SET DEFAULT ROLE, and the names of the others.
+    """
+    tokens = after_execute_as(parse_tokens(sql))
+    if tokens[0].is_word("GRANT", "REVOKE", "SET"):
+        at = find_grantees(tokens, "FROM" if tokens[0].is_word("REVOKE") else "TO")
+    else:
+        kinds = ("USER", "ROLE", "QUOTA", "PROFILE", "POLICY")
+        at = 1 + next((i for i, token in enumerate(tokens) if token.is_word(*kinds)), 0)
+    ends = [end for _, end in _names_at(tokens, at)]
+    if len(ends) <= count:
+        return sql
+    return sql[: tokens[ends[count - 1] - 1].end] + sql[tokens[ends[-1] - 1].end :]
+
+
 def find_grantees(tokens: Sequence[Token], *words: str) -> int:
     """Return where the grantees start, after one of `words`; 0 where there are none.
 
@@ -160,26 +177,30 @@ def find_grantees(tokens: Sequence[Token], *words: str) -> int:
 
 
 def _names(tokens: Sequence[Token], at: int) -> tuple[str, ...]:
-    """Return the names that start at `at`, after an IF or OR clause.
+    """Return the names that start at `at`, after an IF or OR clause."""
+    return tuple(name for name, _ in _names_at(tokens, at))
 
-    `name@'%'` is `name`; `name@'host'` is a name of its own, `name@host` (ClickHouse's
-    ASTUserNameWithHost).
-    """
+
+def _names_at(tokens: Sequence[Token], at: int) -> Iterator[tuple[str, int]]:
+    """Yield the names that start at `at` and where each ends."""
     if at < len(tokens) and tokens[at].is_word("OR"):
         at += 2
     while at < len(tokens) and tokens[at].is_word("IF", "NOT", "EXISTS"):
         at += 1
-    names = []
     while at < len(tokens):
         name, at = _name_at(tokens, at)
-        names.append(name)
+        yield name, at
         if at >= len(tokens) or not tokens[at].is_sign(","):
-            break
+            return
         at += 1
-    return tuple(names)
 
 
 def _name_at(tokens: Sequence[Token], at: int) -> tuple[str, int]:
+    """Return the name at `at` and where it ends.
+
+    `name@'%'` is `name`; `name@'host'` is a name of its own, `name@host` (ClickHouse's
+    ASTUserNameWithHost).
+    """
     name = _plain(tokens[at])
     if at + 2 < len(tokens) and tokens[at + 1].is_sign("@"):
         host = _plain(tokens[at + 2])

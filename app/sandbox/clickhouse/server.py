@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.sandbox.clickhouse.access import Access
+from app.sandbox.clickhouse.conduct import Conduct
 from app.sandbox.clickhouse.engine import Engine
 from app.sandbox.clickhouse.faults import CannotStart
 from app.sandbox.clickhouse.login import Doorkeeper
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.session import Services, Session
+from app.sandbox.clickhouse.switches import Switches
 from app.sandbox.clickhouse.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,8 @@ class Listening:
 class Server:
     """`start` and `close` once each. The process serves one data directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, switches: Switches) -> None:
+        self._switches = switches
         self._directory = directory.absolute()
         self._lock = -1
         self._sessions: set[asyncio.Task[None]] = set()
@@ -55,12 +58,16 @@ class Server:
 
     def _open(self) -> Services:
         engine = Engine.start(self._directory / "engine")
-        access = Access(engine, self._directory)
+        access = Access(engine, self._directory, self._switches)
         access.restore()
         doorkeeper, running = Doorkeeper(engine, access), Running(engine)
-        return Services(engine, access, doorkeeper, running, engine.time_zone)
+        conduct = Conduct(self._switches, running)
+        return Services(engine, access, doorkeeper, running, conduct, engine.time_zone)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._services.conduct.admits():
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine that runs is a task's
         self._sessions.add(task)

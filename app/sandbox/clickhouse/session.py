@@ -11,6 +11,7 @@ from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from app.sandbox.clickhouse.access import Access
+from app.sandbox.clickhouse.conduct import Conduct
 from app.sandbox.clickhouse.engine import Engine, EngineInsert
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
 from app.sandbox.clickhouse.login import Doorkeeper
@@ -40,6 +41,7 @@ class Services:
     access: Access
     doorkeeper: Doorkeeper
     running: Running
+    conduct: Conduct
     time_zone: str
 
 
@@ -100,17 +102,15 @@ class Session:
         await self._wire.flush()
 
     async def _query(self, user: UserSession, query: Query) -> None:
-        self._services.running.begin(self._thread_id, query.query_id)
         try:
-            await self._take_external_tables()
-            await self._answer(user, query, parse_statement(query.sql))
+            async with self._services.conduct.of(user.name, query, self._thread_id):
+                await self._take_external_tables()
+                await self._answer(user, query, parse_statement(query.sql))
         except ServerError as error:
             self._wire.exception(error)
             return
         except _Cancelled:
             pass
-        finally:
-            self._services.running.end(self._thread_id)
         self._wire.end_of_stream()
 
     async def _take_external_tables(self) -> None:

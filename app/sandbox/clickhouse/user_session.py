@@ -59,6 +59,10 @@ class UserSession:
             return False
         return True
 
+    @property
+    def name(self) -> str:
+        return self._user
+
     def close(self) -> None:
         self._session.close()
 

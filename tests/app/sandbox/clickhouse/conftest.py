@@ -72,6 +72,11 @@ def sql(clickhouse: ClickHouseServer) -> Sql:
     return Sql(clickhouse.port)
 
 
+@pytest.fixture
+def clickhouse_control(clickhouse: ClickHouseServer) -> int:
+    return clickhouse.control_port
+
+
 @dataclass(slots=True)
 class OwnServer:
     """A server that one test has for itself."""
@@ -79,17 +84,18 @@ class OwnServer:
     data_dir: Path
     process: subprocess.Popen[str] | None = None
     port: int = 0
+    control_port: int = 0  # where --control-port was asked for
 
     @property
     def log(self) -> Path:
         """What it writes to stderr."""
         return self.data_dir.with_suffix(".log")
 
-    def start(self) -> Sql:
+    def start(self, *options: str) -> Sql:
         command = [sys.executable, "-m", "app.sandbox.clickhouse", "--port", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--data-dir", str(self.data_dir)],
+                [*command, "--data-dir", str(self.data_dir), *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -98,6 +104,10 @@ class OwnServer:
         found = re.search(r"ready on .*:(\d+)", self.process.stdout.readline())
         assert found
         self.port = int(found[1])
+        if "--control-port" in options:
+            found = re.search(r"control on .*:(\d+)", self.process.stdout.readline())
+            assert found
+            self.control_port = int(found[1])
         return Sql(self.port)
 
     def kill(self) -> None:
