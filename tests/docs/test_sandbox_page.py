@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import msgspec
-
 from app.sandbox.clickhouse.switches import AnyRule, OnStatement, Rule
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
@@ -15,11 +13,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 
 def test_the_page_names_every_switch_and_its_keys() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", PAGE.read_text("utf-8"), re.MULTILINE)
-    told = {act: set(re.findall(r"`(\w+)`", keys)) for act, keys in rows}
+    told = {act: set(re.findall(r"`(\w+)`", keys)) for act, keys in rows if act != "act"}
     shared = set(Rule.__struct_fields__) | set(OnStatement.__struct_fields__)
-    kinds = {kind: msgspec.inspect.type_info(kind) for kind in get_args(AnyRule)}
     assert told == {
-        str(info.tag): set(kind.__struct_fields__) - shared  # type: ignore[attr-defined]
-        for kind, info in kinds.items()
+        kind.__struct_config__.tag: set(kind.__struct_fields__) - shared
+        for kind in get_args(AnyRule)
     }
     assert all(f"`{key}`" in PAGE.read_text("utf-8") for key in shared)
