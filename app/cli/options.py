@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -61,6 +61,21 @@ def tenant_option(function: Function) -> Function:
 def target_option(function: Function) -> Function:
     """Add `--target`, passed as `target: str | None`."""
     return click.option("--target", metavar="TARGET", help="Of this target only.")(function)
+
+
+def yes_option(function: Function) -> Function:
+    """Add `--yes`, passed as `yes: bool`: what goes before `confirmed`."""
+    return click.option("--yes", is_flag=True, help="Don't ask.")(function)
+
+
+def confirmed(question: str, details: Iterable[str] = ()) -> bool:
+    """Ask a person on stderr, after showing `details`. Raises UsageError if nobody is there."""
+    if not sys.stdin.isatty():
+        context = click.get_current_context(silent=True)
+        raise click.UsageError("nobody is there to be asked; add --yes.", context)
+    for line in details:
+        click.echo(line, err=True)
+    return click.confirm(question, err=True)
 
 
 def duration(*, least: int = 0, never: bool = False) -> Callable[[str], int | str]:

@@ -6,18 +6,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from app.cli.lookup import select_lanes
 from app.cli.options import (
     config_option,
+    confirmed,
     duration,
     json_option,
     read_settings,
     target_option,
     tenant_option,
+    yes_option,
 )
 from app.cli.output import print_fields, print_object, print_rows, printable
 
@@ -152,7 +154,7 @@ def replay(
 @command.command("discard", short_help="Forget dead letters.")
 @click.argument("letter_ids", metavar="ID...", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why nobody needs it; printed with what is gone.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@yes_option
 @click.option(
     "--revocations-too",
     is_flag=True,
@@ -190,7 +192,11 @@ def discard(
                 f" {printable(there[one].name)} still has on {one.target}:"
                 " mend the cause and replay it, or add --revocations-too"
             )
-    if not (yes or _confirmed(there)):
+    details = (
+        f"{printable(str(one))}: {printable(letter.name)}: {printable(letter.error)}"
+        for one, letter in there.items()
+    )
+    if not (yes or confirmed(f"Discard {len(there)} of them for good?", details)):
         click.echo("Nothing is discarded.", err=True)
         return 1
     gone = run_linked(settings, lambda link: letters.discarded(link, there))
@@ -208,18 +214,6 @@ def _no_letter(letter_id: LetterId) -> click.ClickException:
         f"there is no dead letter {printable(str(letter_id))} (any more);"
         " `clickhouse-scim deadletter list` shows those that there are"
     )
-
-
-def _confirmed(there: Any) -> bool:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            "nobody is there to be asked; add --yes.", click.get_current_context(silent=True)
-        )
-    for one, letter in there.items():
-        click.echo(
-            f"{printable(str(one))}: {printable(letter.name)}: {printable(letter.error)}", err=True
-        )
-    return click.confirm(f"Discard {len(there)} of them for good?", err=True)
 
 
 def _summary(all_of_them: int, failed: int) -> str:
