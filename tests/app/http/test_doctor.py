@@ -104,23 +104,13 @@ REFUSED = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status":
 EMPTY = {"schemas": [LIST], "totalResults": 0, "Resources": []}
 SOMEBODY = {"schemas": [LIST], "totalResults": 1, "Resources": [{"id": "1"}]}
 ENDPOINTS: dict[str, tuple[Provider, Any, str, str]] = {
-    "a proxy's page": ("okta", "<html>Bad gateway</html>", "refusal without a token", "no JSON"),
+    "a proxy's page": ("okta", "<html>Bad</html>", "Test Connector Configuration", "no JSON"),
+    "a list that is none": ("okta", (200, {}), "Test Connector Configuration", "no ListResponse"),
     "open to everybody": ("okta", (200, EMPTY), "refusal without a token", "it got 200"),
-    "a list that is none": (
-        "okta",
-        [(401, REFUSED), (200, {})],
-        "Test Connector Configuration",
-        "no ListResponse",
-    ),
-    "everybody, whatever the filter": (
-        "entra",
-        [(401, REFUSED), (200, SOMEBODY)],
-        "Test connection",
-        "not empty",
-    ),
+    "everybody, whatever the filter": ("entra", (200, SOMEBODY), "Test connection", "not empty"),
     "nobody created": (
         "entra",
-        [(401, REFUSED), (200, EMPTY), (200, EMPTY), (201, {})],
+        [(200, EMPTY), (401, REFUSED), (200, EMPTY), (201, {})],
         "create a user",
         "no id",
     ),
