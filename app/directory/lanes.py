@@ -219,7 +219,12 @@ class LaneStore:
 
     async def link_groups(self, keys: Sequence[str]) -> None:
         """Link the role map's keys to groups that were there before the map named them."""
-        await self._run("link", encode(list(keys)))
+        await self._run("link", encode(list(keys)), "0")
+
+    async def linkable(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the groups that `link_groups` would link to these keys now."""
+        found = [part.decode() for part in await self._run("link", encode(list(keys)), "1")]
+        return dict(zip(found[::2], found[1::2], strict=True))
 
     async def asked(self, count: int) -> tuple[dict[str, int], str]:
         """Return at most `count` resources that were asked for, oldest asking first, and where a

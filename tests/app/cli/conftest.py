@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.cli.main import main
+from app.config.rolemap import name_key
+from app.directory.directory import Directory, Origin
 from app.directory.link import Link, connect
+from workers.clickhouse.pool import Endpoint, Pool
 
 if TYPE_CHECKING:
-    from tests.conftest import RedisServer
+    from tests.conftest import ClickHouseServer, RedisServer
+
+_ORIGIN = Origin(request_id="req-1", token_id="tok-1", digest="d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,77 @@ class Cli:
             code = pool.submit(main, [*arguments, "--config", str(self.config)]).result()
         printed = self._capsys.readouterr()
         return Ran(code, printed.out, printed.err)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A tenant on a real target `main`, and commands on it. Its users get the role employee,
+    members of the group Analysts also the role analyst, both with the tenant's name before them.
+    The other tenant has a target `second`, which answers nobody.
+    """
+
+    cli: Cli
+    tenant: str
+    directory: Directory
+    _admin: Pool
+
+    async def user(self, user_name: str, *, active: bool = True) -> str:
+        document = {"userName": user_name, "active": active}
+        return (await self.directory.create("user", document, _ORIGIN)).id
+
+    async def group(self, name: str, *members: str) -> str:
+        keys = (name_key(name),)
+        made = await self.directory.create(
+            "group", {"displayName": name}, _ORIGIN, members=members, role_keys=keys
+        )
+        return made.id
+
+    def name(self, user_name: str) -> str:
+        return f"{self.tenant}__{user_name}"
+
+    async def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement as the target's administrator."""
+        async with self._admin.session() as session:
+            return [tuple(row) for row in await session.query(statement)]
+
+
+@pytest.fixture
+async def site(
+    tmp_path: Path,
+    redis_server: RedisServer,
+    clickhouse: ClickHouseServer,
+    link: Link,
+    capsys: pytest.CaptureFixture[str],
+) -> AsyncIterator[Site]:
+    tenant = f"t{uuid.uuid4().hex[:8]}"
+    config = tmp_path / "clickhouse-scim.toml"
+    config.write_text(f"""
+        [redis]
+        url = "{redis_server.url}"
+        [targets.main]
+        hosts = ["{clickhouse.host}:{clickhouse.port}"]
+        user = "default"
+        [targets.second]
+        hosts = ["127.0.0.1:9"]
+        [tenants.{tenant}]
+        targets = ["main"]
+        user_name = "{{tenant}}__{{userName}}"
+        marker_role = "{tenant}_managed"
+        default_roles = ["{tenant}_employee"]
+        [[tenants.{tenant}.groups]]
+        group = "Analysts"
+        roles = ["{tenant}_analyst"]
+        [tenants.{tenant}.roles.{tenant}_employee]
+        grants = ["SELECT ON calendar.*"]
+        [tenants.{tenant}.roles.{tenant}_analyst]
+        grants = ["SELECT ON analytics.*"]
+        [tenants.{tenant}-b]
+        targets = ["second"]
+        """)
+    admin = Pool(Endpoint(hosts=((clickhouse.host, clickhouse.port),), user="default"))
+    cli = Cli(config, tenant, f"{tenant}-b", capsys)
+    yield Site(cli, tenant, Directory(link, tenant, ["main"]), admin)
+    await admin.close()
 
 
 def write_config(file: Path, redis: RedisServer, tenants: tuple[str, str]) -> None:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.directory.lanes import LaneStore
+from app.directory.link import Link
+
+if TYPE_CHECKING:
+    from tests.app.cli.conftest import Site
+
+
+async def mended(site: Site) -> None:
+    """Have everything applied, without a worker."""
+    ran = site.cli("drift", "repair", "--tenant", site.tenant)
+    assert (ran.code, ran.err) == (0, "")
+
+
+async def test_a_repair_without_a_worker_brings_everything_onto_the_target(site: Site) -> None:
+    ana = await site.user("ana")
+    await site.group("Analysts", ana)
+    checked = site.cli("drift", "check", "--tenant", site.tenant)
+    assert checked.code == 1
+    assert "2 events are yet to be applied" in checked.err
+    ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
+    assert ran.code == 0
+    assert {row["mended"] for row in ran.json} == {True}
+    shown = await site.sql(f"SHOW GRANTS FOR `{site.name('ana')}`")
+    assert f"{site.tenant}_analyst" in str(shown)
+    checked = site.cli("drift", "check", "--tenant", site.tenant)
+    assert (checked.code, checked.out) == (0, "nothing differs; lanes checked: 1\n")
+
+
+async def test_a_check_says_who_differs_and_a_repair_mends_it(site: Site) -> None:
+    await site.group("Analysts", await site.user("ana"))
+    await mended(site)
+    await site.sql(f"REVOKE {site.tenant}_analyst FROM `{site.name('ana')}`")
+    ran = site.cli("drift", "check", "--tenant", site.tenant, "--json")
+    assert (ran.code, ran.err) == (1, "")
+    row = {
+        "tenant": site.tenant,
+        "target": "main",
+        "kind": "user",
+        "name": site.name("ana"),
+        "what": "roles",
+        "expected": f"{site.tenant}_analyst, {site.tenant}_employee",
+        "actual": f"{site.tenant}_employee",
+    }
+    assert ran.json == [row]
+    ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
+    assert (ran.code, ran.json) == (0, [row | {"mended": True}])
+
+
+async def test_what_can_not_be_mended_is_told(site: Site) -> None:
+    await site.user("ana")
+    await mended(site)
+    await site.sql(f"REVOKE {site.tenant}_managed FROM `{site.name('ana')}`")
+    ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
+    assert (ran.code, [row["mended"] for row in ran.json]) == (1, [False])
+    assert "1 can't be applied; see `clickhouse-scim deadletter list" in ran.err
+
+
+async def test_a_target_that_is_down_is_told_and_the_others_are_checked(site: Site) -> None:
+    ran = site.cli("drift", "check")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert ran.err.startswith(f"{site.tenant}-b/second can't be checked: ")
+    ran = site.cli("drift", "repair", "--deadline", "5s")
+    assert ran.code == 1
+    assert f"{site.tenant}-b/second is not mended: " in ran.err
+
+
+async def test_a_paused_lane_is_not_mended(site: Site, link: Link) -> None:
+    await site.user("ana")
+    await LaneStore(link, site.tenant, "main").pause()
+    ran = site.cli("drift", "repair", "--tenant", site.tenant)
+    assert ran.code == 1
+    assert f"it is paused; `clickhouse-scim lane resume {site.tenant} main`" in ran.err
+
+
+def test_a_lane_that_there_is_not_is_wrong_usage(site: Site) -> None:
+    ran = site.cli("drift", "check", "--target", "mian")
+    assert (ran.code, "did you mean main?" in ran.err) == (2, True)

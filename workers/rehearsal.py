@@ -1,0 +1,221 @@
+"""A dry run of a lane: its own convergence over the whole directory, with nothing written anywhere.
+
+The target is looked at for real; what would be sent to it is kept, and its effect is simulated on
+top of what was seen. What a lane would write to Redis stays in memory for as long as the dry run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from app.clock import Clock
+from app.directory.lanes import RESYNC_DONE, LaneStore
+from app.directory.link import Link
+from app.directory.subjects import Subject, Subjects
+from app.errors import StatementRefused
+from workers.access.model import Actual, RoleState, UserState
+from workers.access.simulate import Impossible, simulate
+from workers.access.statements import Statement
+from workers.access.steps import Rename
+from workers.clickhouse.pool import Pool
+from workers.clickhouse.target import Target
+from workers.convergence import Convergence, Outcome
+from workers.lease import Lease
+from workers.letters import Fault
+from workers.setup import Setup
+from workers.walk import WALK_START, Walk
+
+AT_ONCE = 500  # resources
+
+
+@dataclass(slots=True)
+class Rehearsed:
+    """What a lane would do. `users`, `roles`: those that would change, each as it is and as it
+    would be, None where there is none. `faults`: what could not be had, by resource id; of those in
+    `known` the target has, or had, a user of ours. `looked_at`: how many resources.
+    """
+
+    statements: list[Statement] = field(default_factory=list)
+    users: dict[str, tuple[UserState | None, UserState | None]] = field(default_factory=dict)
+    roles: dict[str, tuple[RoleState | None, RoleState | None]] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    looked_at: int = 0
+
+
+async def rehearse(
+    setup: Setup,
+    link: Link,
+    pool: Pool,
+    *,
+    batch_users: int,
+    clock: Clock,
+    told: Callable[[int], None] = lambda _: None,
+) -> Rehearsed:
+    """Return what the lane of `setup` would do if it went through everybody now.
+
+    In parts, so that neither server is asked for much at once; `told` hears after each how many
+    resources were looked at. Memory grows with what would change. Raises TargetError,
+    DirectoryUnavailable.
+    """
+    store = _Store(link, setup.tenant, setup.target)
+    subjects = _Subjects(link, store)
+    done = Rehearsed()
+    target = _Target(pool, setup.marker, clock, done)
+    role_map = setup.rules.role_map
+    await store.pretend_links([mapping.key for mapping in role_map.mappings])
+    convergence = Convergence(
+        setup=setup,
+        store=store,
+        subjects=subjects,
+        target=target,
+        lease=Lease(store, 0, math.inf, sent_at=0.0, clock=clock),
+        vocabulary=role_map.vocabulary | await store.vocabulary(()),
+        clock=clock,
+        log_comment="",
+    )
+    is_blank = (await store.status()).last_seq == 0
+    walk = Walk(store, subjects, target, AT_ONCE)
+    position = WALK_START
+    retry: frozenset[str] | None = None
+    while position != RESYNC_DONE:
+        part = await walk.step(position, is_blank=is_blank)
+        position = part.reached
+        strays: Sequence[str] = part.strays
+        for at in range(0, len(part.ids) or 1, batch_users):
+            outcome = await convergence.run(part.ids[at : at + batch_users], retry, strays)
+            store.pretend(outcome)
+            done.faults |= outcome.faults
+            retry, strays = frozenset(), ()
+        done.looked_at += len(part.ids)
+        told(done.looked_at)
+    done.known = await _known(subjects, done.faults)
+    return done
+
+
+async def _known(subjects: Subjects, faults: Mapping[str, Fault]) -> set[str]:
+    holders = await subjects.holders([fault.name for fault in faults.values()])
+    return {i for i, fault in faults.items() if holders.get(fault.name) == i}
+
+
+class _Target(Target):
+    """Keeps what it is told to do, and answers as if it had done it."""
+
+    def __init__(self, pool: Pool, marker: str, clock: Clock, done: Rehearsed) -> None:
+        super().__init__(pool, marker, clock)
+        self._done = done
+        self._imagined = Actual({}, {})
+
+    async def observe(
+        self,
+        names: Collection[str],
+        roles: Collection[str],
+        *,
+        fresh: bool = True,
+        log_comment: str = "",
+    ) -> Actual:
+        seen = await super().observe(names, roles, fresh=fresh, log_comment=log_comment)
+        users, its_roles = dict(seen.users), dict(seen.roles)
+        for name in {*names, *roles, *seen.users} & self._done.users.keys():
+            _put(users, name, self._done.users[name][1])
+        for name in {*roles, self.marker} & self._done.roles.keys():
+            _put(its_roles, name, self._done.roles[name][1])
+        self._imagined = Actual(users, its_roles)
+        return self._imagined
+
+    async def execute(self, statement: Statement, *, log_comment: str) -> None:
+        del log_comment
+        step, before = statement.step, self._imagined
+        try:
+            after = simulate([step], before)
+        except Impossible as error:
+            raise StatementRefused(str(error), statement=statement.sql) from error
+        self._done.statements.append(statement)
+        touched = {*statement.names, step.name} if isinstance(step, Rename) else statement.names
+        for name in touched:
+            _note(self._done.users, name, before.users.get(name), after.users.get(name))
+            _note(self._done.roles, name, before.roles.get(name), after.roles.get(name))
+        self._imagined = after
+
+
+class _Store(LaneStore):
+    """Reads the lane's state, and remembers what it is asked to write."""
+
+    def __init__(self, link: Link, tenant: str, target: str) -> None:
+        super().__init__(link, tenant, target)
+        self.names: dict[str, str | None] = {}
+        self.holders: dict[str, str] = {}
+        self.digests: dict[str, str | None] = {}
+        self.links: Mapping[str, str] = {}
+        self._roles: dict[str, str | None] = {}
+
+    async def pretend_links(self, keys: Sequence[str]) -> None:
+        self.links = await self.linkable(keys)
+
+    def pretend(self, outcome: Outcome) -> None:
+        """Take an outcome as acknowledged."""
+        self.names |= outcome.names
+        self.holders |= {name: i for i, name in outcome.names.items() if name is not None}
+        self.digests |= outcome.secrets
+        self._roles |= outcome.roles
+
+    async def roles(self) -> dict[str, str]:
+        roles = {**await super().roles(), **self._roles}
+        return {role: text for role, text in roles.items() if text is not None}
+
+    async def intend(self, epoch: int, names: Mapping[str, str], roles: Sequence[str] = ()) -> bool:
+        del epoch, names
+        recorded = await self.roles()
+        self._roles |= {role: "" for role in roles if role not in recorded}
+        return True
+
+
+class _Subjects(Subjects):
+    """The directory, and the lane as it would be by now."""
+
+    def __init__(self, link: Link, store: _Store) -> None:
+        super().__init__(link, store.tenant, store.target)
+        self._store = store
+
+    async def read(self, ids: Sequence[str]) -> list[Subject]:
+        return [self._told(subject) for subject in await super().read(ids)]
+
+    def _told(self, subject: Subject) -> Subject:
+        store, i = self._store, subject.id
+        return replace(
+            subject,
+            links={**store.links, **subject.links},
+            applied=store.names.get(i, subject.applied),
+            applied_digest=store.digests.get(i, subject.applied_digest) or "",
+        )
+
+    async def holders(self, names: Sequence[str]) -> dict[str, str]:
+        return {**await super().holders(names), **_those(self._store.holders, names)}
+
+
+def _those(whole: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    return {name: whole[name] for name in names if name in whole}
+
+
+S = TypeVar("S", UserState, RoleState)
+
+
+def _put(states: dict[str, S], name: str, state: S | None) -> None:
+    if state is None:
+        states.pop(name, None)
+    else:
+        states[name] = state
+
+
+def _note(
+    changes: dict[str, tuple[S | None, S | None]], name: str, old: S | None, new: S | None
+) -> None:
+    """Note how `name` would be; one that is again as it was does not change."""
+    was = changes[name][0] if name in changes else old
+    if was == new:
+        changes.pop(name, None)
+    else:
+        changes[name] = (was, new)
