@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
+from app.sandbox.clickhouse.queries import Query
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.switches import Break, Disturbance, Fail, Slow, Switches
-from app.sandbox.clickhouse.wire import Query
 
 
 class Conduct:

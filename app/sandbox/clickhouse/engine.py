@@ -14,8 +14,11 @@ from typing import Any
 
 from app.sandbox.clickhouse.faults import CannotStart, ServerError, parse_engine_error
 from app.sandbox.clickhouse.opening import open_access_control
+from app.sandbox.clickhouse.queries import Counts
+from app.sandbox.clickhouse.tokens import render_name
 
 ADMIN = "default"
+_ERROR_NAMES = "SELECT number, errorCodeToName(number) AS name FROM numbers(2000) WHERE name != ''"
 
 # The engine reads both from the working directory. Default's rights are those that a server's
 # `default` has once access_management is on.
@@ -83,12 +86,34 @@ class Engine:
     def connect(self) -> EngineSession:
         return EngineSession(self._module.connect("store"))
 
+    def convert(self, native: bytes, output_format: str, file: int) -> None:
+        """Write a result, given as Native blocks, in another format to a descriptor."""
+        session = self.connect()
+        try:
+            with tempfile.TemporaryFile() as source:
+                source.write(native)
+                source.flush()
+                rows = f"file('/proc/self/fd/{source.fileno()}', 'Native')"
+                session.export(f"SELECT * FROM {rows}", output_format, file)  # noqa: S608
+        finally:
+            session.close()
+
+    def error_names(self) -> dict[int, str]:
+        """Return ClickHouse's name for each of its error codes."""
+        assert self._first is not None  # noqa: S101  `start` has set it
+        names = self._first.rows(_ERROR_NAMES)
+        return {int(code): name for code, name in names}
+
 
 class EngineSession:
-    """One connection of the engine: its user, database, settings and temporary tables."""
+    """One connection of the engine: its user, database, settings and temporary tables.
+
+    `counts`: what the last statement read, wrote and returned.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.counts = Counts()
         self.run(_AS_A_SERVER)
 
     def run(self, sql: str) -> bytes:
@@ -128,9 +153,17 @@ class EngineSession:
             if result is not None:  # the reader lost interest: stop the query
                 self._connection.streaming_cancel_query(result)
 
-    def insert(self, head: str, settings: str = "") -> EngineInsert:
-        """Start an INSERT of Native blocks. `head`: up to the list of columns."""
-        return EngineInsert(self, head, settings)
+    def export(self, sql: str, output_format: str, file: int) -> None:
+        """Run one SELECT and write its result in any of the engine's formats to a descriptor.
+
+        Where `file` is a pipe whose reader is gone, the query goes on until it is killed.
+        """
+        name = render_name(output_format)
+        self.run(f"{sql}\nINTO OUTFILE '/proc/self/fd/{file}' APPEND FORMAT {name}")
+
+    def insert(self, head: str, settings: str = "", input_format: str = "Native") -> EngineInsert:
+        """Start an INSERT of data in a format. `head`: up to the list of columns."""
+        return EngineInsert(self, head, settings, input_format)
 
     def statements_in(self, sql: str) -> int:
         """Return how many statements the text holds; 0 where it cannot be parsed."""
@@ -145,21 +178,31 @@ class EngineSession:
 
     def _query(self, sql: str, output_format: str) -> bytes:
         try:
-            result: bytes = self._connection.query(_raw(sql), output_format).bytes()
+            result = self._connection.query(_raw(sql), output_format)
         except RuntimeError as error:
             raise parse_engine_error(str(error)) from None
-        return result
+        data: bytes = result.bytes()
+        self.counts = Counts(
+            read_rows=result.storage_rows_read(),
+            read_bytes=result.storage_bytes_read(),
+            written_rows=result.rows_written(),
+            written_bytes=result.bytes_written(),
+            result_rows=result.rows_read(),
+            result_bytes=result.bytes_read(),
+        )
+        return data
 
 
 class EngineInsert:
-    """Blocks that wait in a file without a name until all are there.
+    """Data that waits in a file without a name until all of it is there.
 
     The engine's own way to take an INSERT in parts (`send_insert`) reports success where a
     constraint or a table refuses the rows; reading them FROM INFILE, it says what is wrong.
     """
 
-    def __init__(self, session: EngineSession, head: str, settings: str) -> None:
+    def __init__(self, session: EngineSession, head: str, settings: str, input_format: str) -> None:
         self._session, self._head, self._settings = session, head, settings
+        self._format = render_name(input_format)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  open across calls; `cancel` closes it
 
     def write(self, block: bytes) -> None:
@@ -171,7 +214,7 @@ class EngineInsert:
             self._file.flush()
             self._session.run(
                 f"{self._head} FROM INFILE '/proc/self/fd/{self._file.fileno()}' "
-                f"COMPRESSION 'none' {self._settings} FORMAT Native"
+                f"COMPRESSION 'none' {self._settings} FORMAT {self._format}"
             )
         finally:
             self._file.close()

@@ -14,8 +14,9 @@ from app.sandbox.clickhouse.conduct import Conduct
 from app.sandbox.clickhouse.engine import Engine
 from app.sandbox.clickhouse.faults import CannotStart
 from app.sandbox.clickhouse.login import Doorkeeper
+from app.sandbox.clickhouse.native import NativeClient
 from app.sandbox.clickhouse.running import Running
-from app.sandbox.clickhouse.session import Services, Session
+from app.sandbox.clickhouse.session import Services
 from app.sandbox.clickhouse.switches import Switches
 from app.sandbox.clickhouse.wire import Wire
 
@@ -73,7 +74,7 @@ class Server:
         self._sessions.add(task)
         try:
             address = writer.get_extra_info("peername")[0]
-            await Session(self._services, Wire(reader, writer), address).run()
+            await NativeClient(self._services, Wire(reader, writer), address).serve()
         except asyncio.CancelledError:  # by `close`; Python 3.11 logs it as an error if it goes on
             writer.transport.abort()
         except Exception:

@@ -4,13 +4,14 @@ kill, or just text for the engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from itertools import pairwise
 
 from app.sandbox.clickhouse.faults import ServerError
-from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens
+from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, read_tokens
 
 
 class Use(StrEnum):
@@ -25,7 +26,7 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`sql`: the statement without its FORMAT clause, since the client formats (native protocol).
+    """`sql`: the statement without its FORMAT clause; `format`: what that clause names, or empty.
 
     Of an INSERT with data, `sql` ends before its SETTINGS or VALUES; `target`: the table or
     function as written; `columns`: its list, with the parentheses, or empty.
@@ -33,6 +34,7 @@ class Statement:
 
     use: Use
     sql: str
+    format: str = ""
     target: str = ""
     columns: str = ""
     settings: str = ""
@@ -66,18 +68,19 @@ def parse_statement(sql: str) -> Statement:
     sql = sql[: tokens[-1].end]
     first = tokens[0]
     if first.is_word("INSERT"):
-        return _insert(sql, tokens)
+        found = split_insert(sql)
+        return found[0] if found and not found[1].strip() else Statement(Use.OTHER, sql)
     if is_access(tokens):
         return Statement(Use.ACCESS, sql)
-    sql = _without_format(sql, tokens)
+    sql, output = _without_format(sql, tokens)
     if first.is_word("SELECT", "WITH", "FROM") or first.is_sign("("):
         inserts = any(token.is_word("INSERT") for token in tokens)  # WITH … INSERT INTO … SELECT
-        return Statement(Use.OTHER if inserts else Use.SELECT, sql)
+        return Statement(Use.OTHER if inserts else Use.SELECT, sql, output)
     if first.is_word("KILL"):
-        return Statement(Use.KILL, sql)
+        return Statement(Use.KILL, sql, output)
     if first.is_word("SET", "EXECUTE"):
-        return Statement(Use.SETTINGS, sql)
-    return Statement(Use.USE if first.is_word("USE") else Use.OTHER, sql)
+        return Statement(Use.SETTINGS, sql, output)
+    return Statement(Use.USE if first.is_word("USE") else Use.OTHER, sql, output)
 
 
 def _refuse_files(tokens: Sequence[Token]) -> None:
@@ -116,39 +119,79 @@ def is_access(tokens: Sequence[Token]) -> bool:
     return bool(words) and words[0] in _ACCESS_ENTITIES
 
 
-def _insert(sql: str, tokens: Sequence[Token]) -> Statement:
-    """Tell an INSERT whose rows the client sends from one that the engine can run as it stands."""
+def split_insert(text: str) -> tuple[Statement, str] | None:
+    """Return an INSERT that takes data, and the data that stands in the text; None for all else.
+
+    Nothing is read from where the data starts, so `text` may be the beginning of a longer one, and
+    its data of any kind.
+    """
+    tokens = _up_to_data(text)
+    if not tokens:
+        return None
     at = 1
     for word in ("INTO", "TABLE"):
-        if at < len(tokens) and tokens[at].is_word(word):
+        if tokens[at].is_word(word):
             at += 1
     start = at
-    if at < len(tokens) and tokens[at].is_word("FUNCTION"):
-        at = _closing(tokens, at + 2) + 1 if at + 2 < len(tokens) else len(tokens)
+    if tokens[at].is_word("FUNCTION"):
+        at = _closing(tokens, at + 2) + 1
     else:
         at += 1
-        while at + 1 < len(tokens) and tokens[at].is_sign("."):
+        while tokens[at].is_sign("."):
             at += 2
-    target = sql[tokens[start].start : tokens[at - 1].end] if start < at <= len(tokens) else ""
-    columns = ""
-    if at < len(tokens) and tokens[at].is_sign("(") and not _opens_select(tokens, at):
+    if at >= len(tokens):
+        return None
+    target, columns = text[tokens[start].start : tokens[at - 1].end], ""
+    if tokens[at].is_sign("("):
         close = _closing(tokens, at)
-        columns = sql[tokens[at].start : tokens[min(close, len(tokens) - 1)].end]
+        columns = text[tokens[at].start : tokens[close].end]
         at = close + 1
-    head = at
-    while at < len(tokens) and not tokens[at].is_word("VALUES", "FORMAT", "SELECT", "WITH", "FROM"):
-        at += 1
-    if at >= len(tokens) or not tokens[at].is_word("VALUES", "FORMAT"):
-        return Statement(Use.OTHER, sql)
-    data = at + 1 if tokens[at].is_word("VALUES") else at + 2
-    if data < len(tokens):
-        return Statement(Use.OTHER, sql)
-    settings = sql[tokens[head].start : tokens[at - 1].end] if at > head else ""
-    return Statement(Use.INSERT_DATA, sql[: tokens[head - 1].end], target, columns, settings)
+    named = tokens[-2].is_word("FORMAT")
+    tail = len(tokens) - (2 if named else 1)
+    statement = Statement(
+        Use.INSERT_DATA,
+        text[: tokens[at - 1].end],
+        tokens[-1].raw if named else "Values",
+        target,
+        columns,
+        text[tokens[at].start : tokens[tail - 1].end] if tail > at else "",
+    )
+    data = text[tokens[-1].end :]
+    return statement, _GAP.sub("", data, count=1) if named else data
 
 
-def _opens_select(tokens: Sequence[Token], at: int) -> bool:
-    return at + 1 < len(tokens) and tokens[at + 1].is_word("SELECT", "WITH")
+_GAP = re.compile(r"\A[ \t\f]*;?[ \t\f]*\r?\n?")  # between a format's name and the data
+
+
+def _up_to_data(text: str) -> list[Token]:
+    """Return an INSERT's tokens up to VALUES or the format's name; none where no data may follow.
+
+    Whatever is refused here is an INSERT that the engine runs, or refuses, as it stands.
+    """
+    tokens: list[Token] = []
+    depth = 0
+    for token in read_tokens(text):
+        if not tokens and not token.is_word("INSERT"):
+            return []
+        tokens.append(token)
+        if len(tokens) > 1 and tokens[-2].is_word("FORMAT") and not _is_named(tokens, -2):
+            return tokens if token.kind in {Kind.WORD, Kind.NAME} else []
+        depth += token.is_sign("(") - token.is_sign(")")
+        if depth or _is_named(tokens, -1):
+            continue
+        if token.is_word("SELECT", "WITH", "FROM", "WATCH"):
+            return []
+        if token.is_word("VALUES"):
+            return tokens if len(tokens) > 2 else []
+    return []
+
+
+def _is_named(tokens: Sequence[Token], at: int) -> bool:
+    """Tell whether the token at `at` is a name for what stands before it, not a keyword."""
+    if len(tokens) < 1 - at:
+        return False
+    before = tokens[at - 1]
+    return before.is_word("INTO", "TABLE", "FUNCTION") or before.is_sign(".")
 
 
 def _closing(tokens: Sequence[Token], at: int) -> int:
@@ -164,14 +207,15 @@ def _closing(tokens: Sequence[Token], at: int) -> int:
     return len(tokens)
 
 
-def _without_format(sql: str, tokens: Sequence[Token]) -> str:
+def _without_format(sql: str, tokens: Sequence[Token]) -> tuple[str, str]:
     """Cut `FORMAT name` out of the end of a query, where only SETTINGS may follow it."""
     for index in range(len(tokens) - 2, 0, -1):
         token = tokens[index]
         if token.is_sign(")"):
-            return sql
+            return sql, ""
         if token.is_word("FORMAT") and tokens[index + 1].kind in {Kind.WORD, Kind.NAME}:
-            after = tokens[index + 2 :]
+            name, after = tokens[index + 1], tokens[index + 2 :]
             if not after or after[0].is_word("SETTINGS"):
-                return sql[: token.start] + sql[tokens[index + 1].end :]
-    return sql
+                output = name.raw if name.kind is Kind.WORD else name.value
+                return sql[: token.start] + sql[name.end :], output
+    return sql, ""

@@ -8,8 +8,10 @@ for itself; heredocs `$tag$ … $tag$`. Text that this cannot read is left to th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, auto
+from itertools import islice
 
 
 class Kind(StrEnum):
@@ -63,10 +65,12 @@ _ESCAPED = dict(
 
 def parse_tokens(sql: str, limit: int | None = None) -> list[Token]:
     """Return the statement's tokens, or its first `limit` ones, without comments."""
-    tokens: list[Token] = []
+    return list(islice(read_tokens(sql), limit))
+
+
+def read_tokens(sql: str) -> Iterator[Token]:
+    """Yield the statement's tokens, without comments, reading no further than is asked for."""
     for found in _TOKEN.finditer(sql):
-        if limit is not None and len(tokens) == limit:
-            break
         raw = found[0]
         match found.lastgroup:
             case "skip":
@@ -84,8 +88,7 @@ def parse_tokens(sql: str, limit: int | None = None) -> list[Token]:
                 kind, value = Kind.NUMBER, raw
             case _:
                 kind, value = Kind.SIGN, raw
-        tokens.append(Token(kind, value, found.start(), found.end(), raw))
-    return tokens
+        yield Token(kind, value, found.start(), found.end(), raw)
 
 
 def render_name(name: str) -> str:

@@ -14,11 +14,12 @@ from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineInsert, EngineSes
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.kill import run_kill
 from app.sandbox.clickhouse.login import Login
+from app.sandbox.clickhouse.queries import Counts, Query
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.settings import CannotTakeBack, QuerySettings
 from app.sandbox.clickhouse.statements import Statement, Use
 from app.sandbox.clickhouse.tokens import render_name, render_text
-from app.sandbox.clickhouse.wire import Query, header_block
+from app.sandbox.clickhouse.wire import header_block
 
 _SYNTAX_ERROR, _READONLY = 62, 164
 _NOT_FOR_INSERT = {"MATERIALIZED", "ALIAS"}
@@ -75,7 +76,10 @@ class UserSession:
             self._session.close()
             self._open()
             self._settings.apply(query.settings, query.important)
-        if self._read_only and not self._session.only_reads(statement.sql):
+        for name, value in query.parameters.items():
+            self._session.run(f"SET {render_name(f'param_{name}')} = {render_text(value)}")
+        read_only = self._read_only or query.only_reads
+        if read_only and not self._session.only_reads(statement.sql):
             raise ServerError(
                 _READONLY,
                 f"DB::Exception: {self._user}: Cannot execute query in readonly mode.",
@@ -121,6 +125,19 @@ class UserSession:
             return b""
         columns = self._session.columns(sql)
         return header_block(columns) if columns else b""
+
+    @property
+    def counts(self) -> Counts:
+        """What the last statement read, wrote and returned."""
+        return self._session.counts
+
+    def export(self, statement: Statement, output_format: str, file: int) -> None:
+        """Write a SELECT's result in a format to a descriptor, as it comes."""
+        self._session.export(statement.sql, output_format, file)
+
+    def insert(self, statement: Statement) -> EngineInsert:
+        """Return where the data of an INSERT goes, in the format that the statement names."""
+        return self._session.insert(statement.sql, statement.settings, statement.format)
 
     def begin_insert(self, statement: Statement) -> tuple[bytes, EngineInsert]:
         """Return the columns that the client is to send, and where its blocks go."""

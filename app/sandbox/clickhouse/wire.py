@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from app.sandbox.clickhouse import compression
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
 from app.sandbox.clickhouse.native_blocks import layout_of
+from app.sandbox.clickhouse.queries import Query
 
 REVISION = 54448
 _OLDEST = 54441  # settings as text and the place for an interserver secret
@@ -51,17 +52,6 @@ class Hello:
     database: str
     user: str
     password: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """`important`: the settings that a server must know, or refuse the query."""
-
-    query_id: str
-    settings: Mapping[str, str]
-    important: frozenset[str]
-    compressed: bool
-    sql: str
 
 
 class Reader:
@@ -219,9 +209,8 @@ class Wire(Reader):
         return Query(
             query_id=query_id,
             settings=settings,
-            important=frozenset(important),
-            compressed=self._compressed,
             sql=sql,
+            important=frozenset(important),
         )
 
     async def _skip_client_info(self, revision: int) -> None:
