@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from traceback import format_tb
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure_logs(*, level: int = logging.INFO) -> None:
-    """Set logging up for this process; called once, by `main`."""
+def configure_logs(*, level: int = logging.INFO, report: Processor | None = None) -> None:
+    """Set logging up for this process; called once, by `main`.
+
+    `report`: is given each line while it still holds its exception, and returns it.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if report is None else [report]),
         hide_messages,
     ]
     renderer: Processor = (
@@ -61,14 +66,20 @@ def quiet() -> Iterator[None]:
 
 def hide_messages(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Put an exception's type and stack in the place of the exception."""
-    given = line.pop("exc_info", None)
-    if not given:
-        return line
-    if isinstance(given, tuple):
-        error = given[1]
-    else:
-        error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+    error = exception_of(line)
+    line.pop("exc_info", None)
     if error is not None:
         line["error"] = type(error).__name__
         line["stack"] = "".join(format_tb(error.__traceback__))
     return line
+
+
+def exception_of(line: Mapping[str, Any]) -> BaseException | None:
+    """Return the exception that a line was logged with, in whichever form it was given."""
+    given = line.get("exc_info")
+    if not given:
+        return None
+    if isinstance(given, tuple):
+        error: BaseException | None = given[1]
+        return error
+    return given if isinstance(given, BaseException) else sys.exc_info()[1]

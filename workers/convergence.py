@@ -319,6 +319,7 @@ def _add_faults(
                     code=failure.code if failure else None,
                     error=f"user {name!r}: {error}",
                     revocation=isinstance(step, TAKING),
+                    step=type(step).__name__,
                 )
             )
 

@@ -209,10 +209,13 @@ class Lane:
             )
             for i, fault in outcome.faults.items()
         }
-        for letter in parked.values():
+        for i, letter in parked.items():
             log.error(
                 "resource.parked",
+                tenant=self.setup.tenant,
+                target=self.setup.target,
                 letter=letter.id,
+                step=outcome.faults[i].step,
                 code=letter.code,
                 attempts=letter.attempts,
                 revocation=letter.revocation,

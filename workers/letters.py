@@ -12,7 +12,8 @@ from workers.batch import Span
 class Fault:
     """Why a resource is not as it should be. `name`: on ClickHouse; `code`: ClickHouse's, if any.
 
-    `revocation`: it still has access that it should not have.
+    `revocation`: it still has access that it should not have. `step`: the kind of step that the
+    target refused, "" where none was sent.
     """
 
     resource_id: str
@@ -20,6 +21,7 @@ class Fault:
     code: int | None
     error: str
     revocation: bool = False
+    step: str = ""
 
     def joined(self, other: Fault) -> Fault:
         """Return both as one: a resource has one letter on a lane."""
@@ -29,6 +31,7 @@ class Fault:
             code=self.code if self.code is not None else other.code,
             error=self.error if other.error in self.error else f"{self.error}; {other.error}",
             revocation=self.revocation or other.revocation,
+            step=self.step or other.step,
         )
 
 

@@ -14,8 +14,8 @@ from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.link import connect, until_durable
 from app.errors import VolatileRedis
-from app.logs import configure_logs
 from app.reload import reread
+from app.sentry import logging_to
 from workers.drainer import Drainer
 from workers.jobs import hear_calls, take_jobs
 from workers.sweep import sweep, tend
@@ -95,12 +95,12 @@ def run_worker(
     settings: Settings, *, allow_volatile_redis: bool, reload: Callable[[], Settings]
 ) -> int:
     """Run one worker process. Returns its exit code; VolatileRedis propagates."""
-    configure_logs()
     refused: Exception | None = None
-    try:
-        asyncio.run(serve(settings, allow_volatile_redis=allow_volatile_redis, reload=reload))
-    except* VolatileRedis as group:
-        refused = group.exceptions[0]  # raised in here it would be part of a group again
+    with logging_to(settings.sentry, Clock()):
+        try:
+            asyncio.run(serve(settings, allow_volatile_redis=allow_volatile_redis, reload=reload))
+        except* VolatileRedis as group:
+            refused = group.exceptions[0]  # raised in here it would be part of a group again
     if refused is not None:
         raise refused
     return 0

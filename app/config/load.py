@@ -14,6 +14,7 @@ from app.config import overrides
 from app.config.checks import Draft, check_sharing, check_tenant
 from app.config.ledger import LedgerSettings
 from app.config.section import Account, Section, unknown_key
+from app.config.sentry import SentrySettings
 from app.config.settings import (
     Drift,
     Limits,
@@ -90,6 +91,7 @@ class _Loading:
         worker = self._section("worker", WorkerSettings)
         drift = self._section("drift", Drift)
         ledger = self._section("ledger", LedgerSettings) if "ledger" in self._raw else None
+        sentry = self._section("sentry", SentrySettings) if "sentry" in self._raw else None
         targets = self._targets()
         drafts = self._drafts()
         names = frozenset(self._entries("targets"))
@@ -110,6 +112,7 @@ class _Loading:
             worker=worker,
             drift=drift,
             ledger=ledger,
+            sentry=sentry,
             targets=targets,
             tenants={draft.name: draft.tenant for draft in drafts},
         )

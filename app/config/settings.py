@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from app.config.ledger import LedgerSettings
 from app.config.network import Network, parse_network
 from app.config.section import NOT_IN_THE_FILE, Account, Number, Section, Text, Whole
+from app.config.sentry import SentrySettings
 from app.config.target import Target
 from app.config.tenant import Tenant
 
@@ -121,5 +122,6 @@ class Settings(Section):
     worker: WorkerSettings = WorkerSettings()
     drift: Drift = Drift()
     ledger: LedgerSettings | None = None
+    sentry: SentrySettings | None = None
     targets: Mapping[str, Target]
     tenants: Mapping[str, Tenant]

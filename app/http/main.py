@@ -22,8 +22,8 @@ from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.repeats import Repeats
 from app.http.routes import add_routes
 from app.http.wire import Runner
-from app.logs import configure_logs
 from app.reload import reread
+from app.sentry import logging_to
 from app.wake import Waker
 
 _SHUTDOWN_S = 4.0
@@ -166,21 +166,21 @@ def run_receiver(
     reuse_port: bool = False,
 ) -> int:
     """Run one receiver process. Returns its exit code; VolatileRedis and OSError propagate."""
-    configure_logs()
     refused: Exception | None = None
-    try:
-        asyncio.run(
-            serve(
-                settings,
-                host=host,
-                port=port,
-                allow_volatile_redis=allow_volatile_redis,
-                reload=reload,
-                reuse_port=reuse_port,
+    with logging_to(settings.sentry, Clock()):
+        try:
+            asyncio.run(
+                serve(
+                    settings,
+                    host=host,
+                    port=port,
+                    allow_volatile_redis=allow_volatile_redis,
+                    reload=reload,
+                    reuse_port=reuse_port,
+                )
             )
-        )
-    except* VolatileRedis as group:
-        refused = group.exceptions[0]
+        except* VolatileRedis as group:
+            refused = group.exceptions[0]
     if refused is not None:  # raised in the clause above it would be wrapped in a group again
         raise refused
     return 0

@@ -84,7 +84,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException:
         return error_answer(NotFound("no such endpoint or resource"))
     except Exception:
-        log.exception("request.failed", request_id=request[REQUEST_ID])
+        caller = request.get(CALLER)
+        log.exception(
+            "request.failed",
+            tenant=caller.tenant.name if caller else "",
+            request_id=request[REQUEST_ID],
+        )
         return error_answer(ServerError("internal error; the log has it under the request id"))
 
 

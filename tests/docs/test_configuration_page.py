@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from app.config.ledger import LedgerSettings
 from app.config.rolemap import RoleMap
 from app.config.schemas import DeclaredAttribute, DeclaredSchema
+from app.config.sentry import SentrySettings
 from app.config.settings import (
     Drift,
     Limits,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[worker]": (WorkerSettings,),
     "[drift]": (Drift,),
     "[ledger]": (LedgerSettings,),
+    "[sentry]": (SentrySettings,),
     "[targets.NAME]": (Target,),
     "[tenants.NAME]": (Tenant,),
     "[tenants.NAME.authentication]": METHODS,
