@@ -8,13 +8,16 @@ from collections.abc import Iterator
 
 from app.clock import Clock
 from app.config.settings import Settings
+from app.directory.lanes import LaneCare
 from app.directory.link import Link
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
+from workers.look import Look
 from workers.setup import Setup, endpoint_of
 
 LANES_AT_ONCE = 32
+LOOKS_AT_ONCE = 4
 
 
 class Drainer:
@@ -37,6 +40,8 @@ class Drainer:
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
+        self._looking: set[tuple[str, str]] = set()
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._setups: dict[tuple[str, str], Setup | None] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._pools: dict[str, Pool] = {}
@@ -62,6 +67,28 @@ class Drainer:
         elif self.setup(tenant, target) is not None:
             self._again[lane] = False
             self._tasks.create_task(self._drain(tenant, target), name=f"lane {tenant}/{target}")
+
+    def look(self, tenant: str, target: str, care: LaneCare) -> None:
+        """Have the lane's target looked at for drift, which must not hold up whoever asks."""
+        setup, lane = self.setup(tenant, target), (tenant, target)
+        if setup is not None and lane not in self._looking:
+            self._looking.add(lane)
+            self._tasks.create_task(self._look(setup, care), name=f"drift of {tenant}/{target}")
+
+    async def _look(self, setup: Setup, care: LaneCare) -> None:
+        try:
+            async with self._looks:
+                look = Look(
+                    setup=setup,
+                    link=self.link,
+                    pool=self._pool(setup.target),
+                    settings=self.settings,
+                    clock=self.clock,
+                )
+                if await look.take(care):
+                    self.wake(setup.tenant, setup.target)
+        finally:
+            self._looking.discard((setup.tenant, setup.target))
 
     async def _drain(self, tenant: str, target: str) -> None:
         lane = tenant, target

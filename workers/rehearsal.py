@@ -54,12 +54,13 @@ async def rehearse(
     batch_users: int,
     clock: Clock,
     told: Callable[[int], None] = lambda _: None,
+    most: int | None = None,
 ) -> Rehearsed:
     """Return what the lane of `setup` would do if it went through everybody now.
 
     In parts, so that neither server is asked for much at once; `told` hears after each how many
-    resources were looked at. Memory grows with what would change. Raises TargetError,
-    DirectoryUnavailable.
+    resources were looked at. Memory grows with what would change: `most` ends it early, when so
+    many users and roles would. Raises TargetError, DirectoryUnavailable.
     """
     store = _Store(link, setup.tenant, setup.target)
     subjects = _Subjects(link, store)
@@ -92,6 +93,8 @@ async def rehearse(
             retry, strays = frozenset(), ()
         done.looked_at += len(part.ids)
         told(done.looked_at)
+        if most is not None and len(done.users) + len(done.roles) >= most:
+            break
     done.known = await _known(subjects, done.faults)
     return done
 

@@ -38,8 +38,8 @@ async def sweep(drainer: Drainer) -> None:
 async def tend(drainer: Drainer) -> None:
     """Ask lanes for what no event brings, until cancelled.
 
-    A resync where the configuration is another than the one that was applied, or where it is time
-    to look for changes made by others; another try where a revocation has failed; another look
+    A resync where the configuration is another than the one that was applied; a look for changes
+    made by others where it is time for one; another try where a revocation has failed; another look
     where a statement was on its way when its sender was gone.
     """
     checked, revoked_at = 0, 0.0
@@ -68,8 +68,7 @@ async def _tend(
     if new and care.config != setup.digest:
         drainer.wake(tenant, target)  # whoever takes the lane compares, and goes through it
     elif not care.is_resyncing and _is_due(drainer, tenant, target, care):
-        await store.ask(resync=True)
-        drainer.wake(tenant, target)
+        drainer.look(tenant, target, care)
     elif care.due:
         if await store.recall(_AT_ONCE):
             drainer.wake(tenant, target)

@@ -12,6 +12,7 @@ import click
 
 from app.cli.linked import wake
 from app.cli.lookup import LaneName
+from app.cli.output import iso
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.lanes import LaneStatus, LaneStore
@@ -21,6 +22,7 @@ from app.logs import quiet
 from workers.clickhouse.pool import Pool
 from workers.drainer import Drainer
 from workers.drift import Drift, drift_of
+from workers.look import key_of
 from workers.rehearsal import Rehearsed, rehearse
 from workers.setup import Setup, endpoint_of
 
@@ -52,12 +54,14 @@ async def rehearsed(link: Link, settings: Settings, lane: LaneName, told: Told) 
 @dataclass(slots=True)
 class Checked:
     """`failures`: why a lane could not be checked. `waiting`: events that a lane has yet to apply;
-    what they change counts as a difference.
+    what they change counts as a difference. `since`: when (ms) workers first saw a difference that
+    `drift.policy` leaves, by `key_of`.
     """
 
     drifts: dict[LaneName, Drift] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
     waiting: dict[LaneName, int] = field(default_factory=dict)
+    since: dict[LaneName, dict[str, int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -70,6 +74,7 @@ class Checked:
                 "what": one.what,
                 "expected": one.expected,
                 "actual": one.actual,
+                "since": iso(self.since[lane].get(key_of(one))),
             }
             for lane, drift in self.drifts.items()
             for one in drift.differences
@@ -87,7 +92,8 @@ async def checked(
     """Compare each lane's target with the directory. A target that fails holds no other up."""
     result = Checked()
     for lane in lanes:
-        status = await LaneStore(link, *lane).status()
+        store = LaneStore(link, *lane)
+        status, result.since[lane] = await store.status(), await store.drifted()
         result.waiting[lane] = status.last_seq - status.applied_seq
         try:
             result.drifts[lane] = drift_of(await rehearsed(link, settings, lane, told))

@@ -103,14 +103,10 @@ class WorkerSettings(Section):
 
 
 class Drift(Section):
-    """How often a lane looks for changes made by others; 0 is never."""
+    """How often a lane looks for changes made by others, 0 is never, and what comes of them."""
 
     interval_seconds: Annotated[Whole, Field(ge=0, le=86400)] = 300
-    policy: Literal["repair"] = "repair"
-
-    later: ClassVar[Mapping[tuple[str, object], str]] = {
-        ("policy", "report"): "report is beyond this version, which does repair only",
-    }
+    policy: Literal["repair", "report"] = "repair"
 
 
 class Settings(Section):

@@ -31,6 +31,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     roles:TARGET            hash: role -> definition as last applied, "" if about to be created
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
+    drift:TARGET            hash: a difference that was only reported -> ms since when it is there
 
 The ledger's lane is one like the others, under the name `+ledger`, which no target can have: its
 `lane:+ledger` has the cursor in the event log, beside what `workers/ledger/writer.py` keeps there.
@@ -150,4 +151,5 @@ LanePart = Literal[
     "roles",
     "vocabulary",
     "letters",
+    "drift",
 ]

@@ -204,6 +204,27 @@ class LaneStore:
             await self._run("ask", encode(list(resource_ids)), "1" if resync else "0", digest)
         )
 
+    async def claim_look(self, since_ms: int, now_ms: int) -> bool:
+        """Take the look for drift that is due since the last one at `since_ms`: one worker does."""
+        return bool(await self._run("claim", since_ms, now_ms))
+
+    async def looked(self, fingerprint: str, found: Mapping[str, int] | None = None) -> None:
+        """Note what the target looked like, and since when (ms) each difference that is left is
+        there; None: leave what is noted about those.
+        """
+        pipe = self._link.redis.pipeline(transaction=True)
+        pipe.hset(self._key("lane"), "fingerprint", fingerprint)
+        if found is not None:
+            pipe.delete(self._key("drift"))
+            if found:
+                pipe.hset(self._key("drift"), mapping=dict(found))
+        await self._link.call(pipe.execute())
+
+    async def drifted(self) -> dict[str, int]:
+        """Return since when (ms) each difference is there that the last look has left."""
+        found = await self._link.call(self._link.redis.hgetall(self._key("drift")))  # type: ignore[arg-type]
+        return {one.decode(): int(since) for one, since in found.items()}
+
     async def suspect(self, resource_ids: Iterable[str], delay_ms: int) -> None:
         """Have these looked at again later, when no statement about them can be on its way."""
         await self._run("suspect", encode(list(resource_ids)), delay_ms)
@@ -333,7 +354,8 @@ async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str
 class LaneCare:
     """What tells whether a lane needs more than its events.
 
-    `resynced_ms`: when somebody last asked for a resync, 0 for never. `revocations`: ids of the
+    `resynced_ms`: when somebody last asked for a resync or looked for drift, 0 for never.
+    `fingerprint`: of what the target had then. `revocations`: ids of the
     resources whose dead letter says that access is left which should be gone. `due`: how many are
     to be looked at again by now.
     """
@@ -341,6 +363,7 @@ class LaneCare:
     config: str
     is_resyncing: bool
     resynced_ms: int
+    fingerprint: str
     revocations: tuple[str, ...]
     due: int
 
@@ -352,13 +375,13 @@ async def read_care(
     pipe = link.redis.pipeline(transaction=False)
     for tenant, target in lanes:
         keys = Keys(tenant)
-        pipe.hmget(keys.lane("lane", target), ["config", "resync", "resynced"])
+        pipe.hmget(keys.lane("lane", target), ["config", "resync", "resynced", "fingerprint"])
         pipe.hvals(keys.lane("letters", target))
         pipe.zcount(keys.lane("suspects", target), "-inf", now_ms)
         pipe.zcount(keys.lane("ends", target), "-inf", now_ms)
     found = await link.call(pipe.execute()) if lanes else []
     cares = {}
-    for lane, (config, resync, resynced), letters, suspects, ends in zip(
+    for lane, (config, resync, resynced, fingerprint), letters, suspects, ends in zip(
         lanes, found[::4], found[1::4], found[2::4], found[3::4], strict=True
     ):
         left = (letter for letter in map(_decode_letter, letters) if letter.revocation)
@@ -366,6 +389,7 @@ async def read_care(
             config=(config or b"").decode(),
             is_resyncing=resync is not None,
             resynced_ms=int(resynced or 0),
+            fingerprint=(fingerprint or b"").decode(),
             revocations=tuple(letter.resource_id for letter in left),
             due=suspects + ends,
         )

@@ -11,6 +11,7 @@ from app.errors import StatementRefused
 from workers.access.model import Actual, UserState
 from workers.access.statements import (
     Statement,
+    fingerprint_query,
     managed_query,
     observe_query,
     parse_observation,
@@ -115,6 +116,12 @@ class Target:
         async with self._pool.session() as session:
             rows = await session.query(managed_query(self.marker, after, count))
         return [name for (name,) in rows]
+
+    async def fingerprint(self) -> str:
+        """Return a text that differs where anything of the tenant differs on the target."""
+        async with self._pool.session() as session:
+            ((text,),) = await session.query(fingerprint_query(self.marker))
+        return str(text)
 
     async def execute(self, statement: Statement, *, log_comment: str) -> None:
         """Carry one statement out. Raises StatementRefused, of which a part may have been done, or

@@ -22,7 +22,7 @@ from app.cli.progress import counting
 if TYPE_CHECKING:
     from app.cli.rehearsals import Checked
 
-_COLUMNS = ("tenant", "target", "kind", "name", "what", "expected", "actual")
+_COLUMNS = ("tenant", "target", "kind", "name", "what", "expected", "actual", "since")
 
 
 @click.group("drift")

@@ -44,10 +44,23 @@ async def test_a_check_says_who_differs_and_a_repair_mends_it(site: Site) -> Non
         "what": "roles",
         "expected": f"{site.tenant}_analyst, {site.tenant}_employee",
         "actual": f"{site.tenant}_employee",
+        "since": None,
     }
     assert ran.json == [row]
     ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
     assert (ran.code, ran.json) == (0, [row | {"mended": True}])
+
+
+async def test_a_difference_that_workers_only_report_is_known_since_when(
+    site: Site, link: Link
+) -> None:
+    await site.user("ana")
+    await mended(site)
+    await site.sql(f"REVOKE {site.tenant}_employee FROM `{site.name('ana')}`")
+    key = f"user/roles/{site.name('ana')}"
+    await LaneStore(link, site.tenant, "main").looked("", {key: 1_000})
+    (row,) = site.cli("drift", "check", "--tenant", site.tenant, "--json").json
+    assert row["since"] == "1970-01-01T00:00:01.000Z"
 
 
 async def test_what_can_not_be_mended_is_told(site: Site) -> None:

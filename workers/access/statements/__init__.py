@@ -1,5 +1,6 @@
 """The only place where SQL about access is made, and where names and literals are quoted."""
 
+from workers.access.statements.fingerprint import fingerprint_query
 from workers.access.statements.observing import (
     managed_query,
     observe_query,
@@ -13,6 +14,7 @@ from workers.access.statements.showing import parse_shown, show_grants_query, sh
 __all__ = [
     "Right",
     "Statement",
+    "fingerprint_query",
     "managed_query",
     "masked",
     "needed_rights",

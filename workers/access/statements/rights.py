@@ -45,9 +45,10 @@ class Right:
 def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, ...]:
     """Return what the statements of this package need.
 
-    SHOW ACCESS opens `system.users` and `system.roles`, but neither `system.role_grants` nor
-    `system.grants`; KILL QUERY reads `system.processes` as its caller. What a defined role hands
-    out, the account must hold itself with the right to hand it on.
+    SHOW ACCESS opens `system.users`, `system.roles` and more, but not `system.role_grants`,
+    `system.grants` and `system.settings_profile_elements`; KILL QUERY reads `system.processes` as
+    its caller. What a defined role hands out, the account must hold itself with the right to hand
+    it on.
     """
     given = {Right(privilege, hand_on=True) for d in definitions for privilege in d.grants}
     filtered = {
@@ -61,7 +62,7 @@ def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, 
         Right(_everywhere("SHOW ACCESS", "KILL QUERY")),
         *(
             Right(_on("system", table, "SELECT"))
-            for table in ("role_grants", "grants", "processes")
+            for table in ("role_grants", "grants", "processes", "settings_profile_elements")
         ),
         *sorted(given, key=lambda right: right.statement("-")),
         *(Right(_on(database, table, *_ROW_POLICIES)) for database, table in sorted(filtered)),
