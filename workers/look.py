@@ -32,9 +32,9 @@ class Look:
 
     First at a fingerprint of it: if that, the lane's cursor and the configuration are those of the
     look before, nothing has changed since, and what there was to do then has been done; unless
-    there are dead letters, whose cause may be gone. Else the lane rehearses. Under `repair` it then
-    goes through everybody, if there is anything to do; under `report` the differences are noted,
-    with the time since when they are there.
+    there are dead letters, whose cause may be gone. Else the lane rehearses. Under `repair`, and
+    where the target was wiped, it then goes through everybody, if there is anything to do; under
+    `report` the differences are noted, with the time since when they are there.
     """
 
     setup: Setup
@@ -90,7 +90,8 @@ class Look:
             again = await self._rehearsed()
             found = [one for one in drift_of(again).differences if one in found]
         is_lagging = await self._is_lagging(store)
-        repairs = self.settings.drift.policy == "repair"
+        is_wiped = done.roles.get(self.setup.marker, (True,))[0] is None
+        repairs = is_wiped or self.settings.drift.policy == "repair"
         if is_lagging and not repairs:
             return False  # told apart from what waits at the next look only
         if found and not is_lagging:

@@ -184,7 +184,9 @@ async def test_a_letter_whose_cause_is_gone_is_found_though_nothing_of_ours_chan
     assert await world.held() == {"ana": {"employee"}}
 
 
-async def test_a_wiped_target_is_filled_again(world: World) -> None:
+@pytest.mark.parametrize("its_policy", ["repair", "report"])
+async def test_a_wiped_target_is_filled_again(its_policy: str, world: World) -> None:
+    policy(world, its_policy)
     await world.group("Analysts", await world.user("ana"))
     await world.drain()
     await look(world)
