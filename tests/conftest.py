@@ -72,6 +72,17 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseS
     server.stop()
 
 
+@pytest.fixture
+def own_clickhouse(tmp_path: Path) -> Iterator[ClickHouseServer]:
+    """A ClickHouse for one test, which may stop and start it."""
+    process = _launch(0, tmp_path / "clickhouse")
+    server = ClickHouseServer(
+        "127.0.0.1", *_wait_until_ready(process), tmp_path / "clickhouse", [process]
+    )
+    yield server
+    server.stop()
+
+
 def _launch(port: int, data_dir: Path, control_port: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "app.sandbox.clickhouse", "--port", str(port)]
     return subprocess.Popen(

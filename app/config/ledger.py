@@ -31,7 +31,7 @@ def _ledger_url(url: str) -> str:
 
 
 class LedgerSettings(Account):
-    """`url`: native protocol. `http_port`: for `migrate` alone; 8123, or 8443 where `secure`.
+    """`url`: native protocol.
 
     `max_backlog`: so many facts of one tenant wait in Redis while the ledger is down; more are not
     kept (events are, whatever happens). `events_days`, `facts_days`: how long rows stay; 0: for
@@ -41,7 +41,6 @@ class LedgerSettings(Account):
     url: Annotated[Text, AfterValidator(_ledger_url)]
     secure: Flag = False
     ca_file: Path | None = None
-    http_port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
     max_backlog: Annotated[Whole, Field(ge=1000, le=100_000_000)] = 1_000_000
     flush_seconds: Annotated[Number, Field(gt=0, le=60)] = 1.0
     events_days: Annotated[Whole, Field(ge=0, le=36500)] = 0
@@ -67,8 +66,3 @@ class LedgerSettings(Account):
     @property
     def database(self) -> str:
         return unquote(urlsplit(self.url).path.strip("/")) or "default"
-
-    @property
-    def http(self) -> Host:
-        """Where the server speaks HTTP."""
-        return Host(self.host.name, self.http_port or (8443 if self.secure else 8123))

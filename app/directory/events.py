@@ -34,12 +34,24 @@ class Event:
     token_id: str
 
 
+Entry = tuple[bytes, Mapping[bytes, bytes]]  # id, and fields as they lie in the stream
+
+
 async def read(link: Link, keys: Keys, after: int, count: int) -> list[Event]:
     """Return at most `count` events with a seq above `after`, in order."""
-    entries = await link.call(
-        link.redis.xrange(keys.events, min=f"{after + 1}-0", max="+", count=count)
-    )
+    entries = await read_entries(link, keys, after, count)
     return [_parse(entry_id, fields) for entry_id, fields in entries]
+
+
+async def read_entries(
+    link: Link, keys: Keys, after: int, count: int, *, until: int | None = None
+) -> list[Entry]:
+    """Return the same as they lie there, up to the seq `until` where that is given."""
+    most = "+" if until is None else f"{until}-0"
+    found: list[Entry] = await link.call(
+        link.redis.xrange(keys.events, min=f"{after + 1}-0", max=most, count=count)
+    )
+    return found
 
 
 def _parse(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:

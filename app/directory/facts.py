@@ -9,7 +9,8 @@ None of them holds a secret; statements and errors come masked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,8 @@ import msgspec
 from app.config.ledger import LedgerSettings
 from app.directory.keys import Keys
 from app.directory.link import Link
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, tag="statement"):
@@ -49,9 +52,9 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, tag="statement"):
 class Access(msgspec.Struct, frozen=True, kw_only=True, tag="access"):
     """What a user was seen to hold on a target after a change, whole: not a difference.
 
-    `id`: `TARGET/USER/EPOCH/AT_MS`. `roles`: seen there, without the marker role; `explained`:
-    those that a group or the default roles give. `groups`: `ROLE=GROUP` for each group that gives
-    one. `state`: "active", "locked", "gone".
+    `id`: `TARGET/RESOURCE/EPOCH/AT_MS`; `resource`: "" for a user that no resource is behind.
+    `roles`: seen there, without the marker role; `explained`: those that the directory gives, by
+    groups or as default roles. `state`: "active", "locked", "gone".
     """
 
     id: str
@@ -62,8 +65,13 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, tag="access"):
     state: Literal["active", "locked", "gone"]
     roles: tuple[str, ...]
     explained: tuple[str, ...]
-    groups: tuple[str, ...]
     at_ms: int
+
+    @property
+    def digest(self) -> str:
+        """What tells this from what was told of the same user before."""
+        seen = _encode([self.resource, self.state, self.roles, self.explained])
+        return hashlib.sha256(seen).hexdigest()[:16]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
@@ -134,7 +142,6 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag="dead_letter"):
 
 Fact = Statement | Access | Receipt | Drift | AdminAction | DeadLetter
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Fact).decode
 _AT_ONCE = 500
 
@@ -161,8 +168,31 @@ class Facts:
         if not self._bound:
             return
         for start in range(0, len(facts), _AT_ONCE):
-            part = map(_encode, facts[start : start + _AT_ONCE])
+            part = [text for fact in facts[start : start + _AT_ONCE] for text in _texts(fact)]
             await self._link.scripts.run("record", Keys(tenant).seq, self._bound, *part)
+
+    async def told(self, tenant: str, target: str, users: Collection[str]) -> dict[str, str]:
+        """Return the digest of what was last told of each user's access; those told to be gone, and
+        those of whom nothing was told, are left out.
+        """
+        if not (self._bound and users):
+            return {}
+        names = list(users)
+        fields = [_field(target, name) for name in names]
+        found = await self._link.call(self._link.redis.hmget(Keys(tenant).told, fields))  # type: ignore[arg-type]
+        return {n: raw.decode() for n, raw in zip(names, found, strict=True) if raw}
+
+
+def _field(target: str, user: str) -> str:
+    return f"{target}/{user}"
+
+
+def _texts(fact: Fact) -> tuple[bytes, str, str]:
+    """Return a fact as the script takes it: with what is remembered of it."""
+    if not isinstance(fact, Access):
+        return _encode(fact), "", ""
+    remembered = "" if fact.state == "gone" else fact.digest
+    return _encode(fact), _field(fact.target, fact.user), remembered
 
 
 def parse_fact(raw: bytes) -> Fact:

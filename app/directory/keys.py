@@ -6,6 +6,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     seq                     counter: the last event's number
     events                  stream: the event log; entry `seq-0` is event `seq`
     facts                   stream: what the ledger gets besides events (`facts.py`)
+    told                    hash: `TARGET/USER` -> digest of the access that the ledger was told of
     dirty                   hash: target -> ms since when the lane has something to do
     KIND:ID                 string: a header line (see `record.py`) and the SCIM document
     KINDs                   zset: id by the seq of its creation, the order of lists
@@ -90,6 +91,10 @@ class Keys:
     @property
     def facts(self) -> str:
         return f"{self.prefix}facts"
+
+    @property
+    def told(self) -> str:
+        return f"{self.prefix}told"
 
     @property
     def dirty(self) -> str:

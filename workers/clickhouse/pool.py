@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from asynch.connection import Connection
+from asynch.cursors import Cursor
 
 from app.errors import StatementRefused, TargetUnavailable
 from workers.clickhouse.refusals import BROKEN, mapped, timed_out
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+
+_NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+
+
+def new_query_id() -> str:
+    """Return an id by which `system.query_log` and the ledger know a statement."""
+    return f"scim-{uuid4()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +59,51 @@ class Session:
         self._connection, self.host, self._query_s = connection, host, query_s
         self.usable = True
 
-    async def query(self, sql: str, *, log_comment: str = "") -> Sequence[Row]:
+    async def query(
+        self,
+        sql: str,
+        *,
+        log_comment: str = "",
+        query_id: str | None = None,
+        settings: Mapping[str, Any] = _NO_SETTINGS,
+    ) -> Sequence[Row]:
         """Return all rows. Raises TargetUnavailable or StatementRefused.
 
         After TargetUnavailable the statement may or may not have been carried out, and this
-        connection is gone. `log_comment` shows in `system.query_log` beside the statement.
+        connection is gone. `log_comment` and `query_id` show in `system.query_log` beside the
+        statement.
         """
-        cursor = self._connection.cursor()
-        cursor.set_settings({"log_comment": log_comment})  # type: ignore[no-untyped-call]
-        cursor.set_query_id(f"scim-{uuid4()}")  # type: ignore[no-untyped-call]
+        cursor = self._cursor({"log_comment": log_comment, **settings}, query_id)
 
         async def run() -> Sequence[Row]:
             await cursor.execute(sql)
             return await cursor.fetchall()
 
+        return await self._watched(run(), sql)
+
+    async def insert(self, sql: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
+        """Insert `rows` as one block; `sql` ends with VALUES. Raises as `query` does."""
+        cursor = self._cursor(settings, None)
+
+        async def run() -> None:
+            await cursor.execute(sql, list(rows))
+            # The driver reads one packet after the data. Where that was the progress, or the
+            # profile's events, an error may still follow.
+            driver: Any = self._connection._connection  # noqa: SLF001 - see above
+            while driver.is_query_executing:
+                await driver.receive_packet()
+
+        await self._watched(run(), sql)
+
+    def _cursor(self, settings: Mapping[str, Any], query_id: str | None) -> Cursor:
+        cursor = self._connection.cursor()
+        cursor.set_settings(dict(settings))  # type: ignore[no-untyped-call]
+        cursor.set_query_id(query_id or new_query_id())  # type: ignore[no-untyped-call]
+        return cursor
+
+    async def _watched(self, work: Coroutine[Any, Any, T], sql: str) -> T:
         try:
-            return await _within(self._query_s, self._connection, run())
+            return await _within(self._query_s, self._connection, work)
         except TimeoutError:
             self.usable = False
             raise timed_out("a statement", self._query_s, statement=sql) from None

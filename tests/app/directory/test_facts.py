@@ -56,4 +56,4 @@ async def test_what_is_beyond_the_bound_is_counted_and_not_kept(link: Link, name
 def test_a_url_has_its_parts(url: str) -> None:
     settings = LedgerSettings(url=url, secure=True)
     assert (settings.user, settings.database) == ("l", "scim")
-    assert (settings.host.port, settings.http.port) == (9000, 8443)
+    assert (settings.host.name, settings.host.port) == ("h", 9000)

@@ -1,0 +1,1 @@
+"""The ledger: writing it, asking it, checking it, rebuilding a directory from it."""
