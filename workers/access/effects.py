@@ -79,7 +79,7 @@ def _object(database: str, table: str, *wildcards: bool) -> str:
 
 def usable(state: UserState | None) -> frozenset[str]:
     """Return the roles that somebody can use: none for whoever can't log in for good."""
-    return frozenset() if state is None or state.door is Door.LOCKED else state.roles
+    return frozenset() if state is None or state.door.is_shut else state.roles
 
 
 def log_ins(users: Pairs) -> Change:

@@ -77,14 +77,20 @@ class Door(StrEnum):
     """Whether a user can log in.
 
     OPEN: some HOST is allowed, and no method ends, or all at the login's `until`. LOCKED: HOST
-    NONE, and every method's VALID UNTIL has passed. AJAR: anything between, such as one lock of the
-    two.
+    NONE, and every method's VALID UNTIL has passed. HELD: the same, and an operator keeps it so:
+    the end is one that nothing else sets, and no plan opens it. AJAR: anything between, such as
+    one lock of the two.
     Two locks, since VALID UNTIL was lost on a restart in 24.3 and 24.5 (ClickHouse#66405).
     """
 
     OPEN = "open"
     AJAR = "ajar"
     LOCKED = "locked"
+    HELD = "held"
+
+    @property
+    def is_shut(self) -> bool:
+        return self in {Door.LOCKED, Door.HELD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,7 @@ class Decided:
         self, want: Wanted, name: str, source: str | None, actual: Actual, policy: Policy
     ) -> None:
         state = None if name in self.doomed else actual.users.get(name)
-        if state and want.previous != name and state.door is not Door.OPEN:
+        if state and want.previous != name and state.door not in {Door.OPEN, Door.HELD}:
             # What somebody who left has kept under this name, maybe with a session still open.
             self.doomed.add(name)
             state = None
@@ -124,12 +124,13 @@ class Decided:
             if source is not None:
                 self.doomed.add(source)
             source = name
+        is_held = source is not None and actual.users[source].door is Door.HELD
         self.cases.append(
             Case(
                 resource_id=want.resource_id,
                 name=name,
                 source=source,
-                active=want.active,
+                active=want.active and not is_held,
                 roles=want.roles - {policy.marker},
                 login=want.login,
                 is_secret_due=want.is_secret_due,

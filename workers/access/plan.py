@@ -54,6 +54,7 @@ def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     recognised as done.
 
     A resource whose new name can't be had keeps its previous user and loses what it should lose.
+    Somebody whose user an operator holds (`Door.HELD`) counts as inactive.
     Somebody inactive has a locked user, also if nobody active was ever seen: what is there never
     depends on how many events came at once. A login is replaced where it differs as far as
     `system.users` shows it, or where its secret is not the one that was applied.
@@ -92,7 +93,7 @@ def _steps(decided: Decided, actual: Actual, policy: Policy) -> tuple[UserStep, 
     closing |= {case.source for case in cases if case.source and not case.active}
     with_roles = {name for name in closing if users[name].roles}
     with_privileges = {name for name in closing if users[name].has_privileges}
-    not_locked = {name for name in closing if users[name].door is not Door.LOCKED}
+    not_locked = {name for name in closing if not users[name].door.is_shut}
     return (
         *_by_roles(RevokeRoles, _excess(stays, policy)),
         *_all(StripRoles, with_roles),

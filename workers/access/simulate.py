@@ -19,6 +19,7 @@ from workers.access.steps import (
     DropRowFilter,
     Grant,
     GrantPrivilege,
+    Hold,
     KillQueries,
     Lock,
     MarkRole,
@@ -65,6 +66,10 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             for name in names:
                 state = _user(users, name)
                 users[name] = replace(state, door=Door.LOCKED, login=state.login.endless)
+        case Hold(names):
+            for name in names:
+                state = _user(users, name)
+                users[name] = replace(state, door=Door.HELD, login=state.login.endless)
         case Drop(names):
             for name in names:
                 users.pop(name, None)

@@ -51,6 +51,13 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The same with an end that says: an operator holds them, and no lane opens it again."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     names: tuple[str, ...]
 
@@ -157,7 +164,7 @@ class SetSettings:
     settings: Settings
 
 
-Taking: TypeAlias = RevokeRoles | StripRoles | StripPrivileges | KillQueries | Lock | Drop
+Taking: TypeAlias = RevokeRoles | StripRoles | StripPrivileges | KillQueries | Lock | Hold | Drop
 Giving: TypeAlias = Rename | Create | Authenticate | Unlock | Grant | DefaultAll
 UserStep: TypeAlias = Taking | Giving
 RoleStep: TypeAlias = (
@@ -171,7 +178,7 @@ RoleStep: TypeAlias = (
 )
 Step: TypeAlias = UserStep | RoleStep
 
-TAKING = (RevokeRoles, StripRoles, StripPrivileges, KillQueries, Lock, Drop)
+TAKING = (RevokeRoles, StripRoles, StripPrivileges, KillQueries, Lock, Hold, Drop)
 ROLE_STEPS = (
     CreateRole,
     MarkRole,

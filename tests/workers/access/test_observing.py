@@ -8,6 +8,7 @@ import pytest
 
 from workers.access.model import Actual, Door, Login, RoleState, UserState
 from workers.access.statements import observe_query, parse_observation
+from workers.access.statements.quoting import HELD_AT
 
 NOW, PAST, FUTURE = 1_800_000_000, 946_684_800, 2_000_000_000
 
@@ -86,6 +87,10 @@ def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login)
         ([], [PAST], Door.LOCKED),
         ([], [PAST, PAST], Door.LOCKED),
         ([], [NOW], Door.LOCKED),
+        ([], [HELD_AT, HELD_AT], Door.HELD),
+        ([], [HELD_AT - 14 * 3600], Door.HELD),
+        ([], [HELD_AT, PAST], Door.LOCKED),
+        (["::/0"], [HELD_AT], Door.AJAR),
         ([], [0], Door.AJAR),
         ([], [], Door.AJAR),
         ([], [PAST, 0], Door.AJAR),

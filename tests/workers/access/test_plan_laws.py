@@ -47,7 +47,7 @@ users = st.dictionaries(
         managed=st.sampled_from([True, True, True, False]),
         roles=st.frozensets(st.sampled_from([*GIVEN, FOREIGN])),
         login=LOGINS,
-        door=st.sampled_from(Door),
+        door=st.sampled_from(sorted(set(Door) - {Door.HELD})),  # see test_holding.py
         default_all=st.booleans(),
         has_privileges=st.booleans(),
     ),

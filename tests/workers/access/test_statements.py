@@ -27,6 +27,7 @@ from workers.access.steps import (
     DropRowFilter,
     Grant,
     GrantPrivilege,
+    Hold,
     KillQueries,
     Lock,
     MarkRole,
@@ -53,6 +54,10 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
     "strip roles": (StripRoles(TWO), ["REVOKE ALL EXCEPT `m` FROM `ana`, `bo@acme.example`"]),
     "strip privileges": (StripPrivileges(TWO), ["REVOKE ALL ON *.* FROM `ana`, `bo@acme.example`"]),
     "kill": (KillQueries(TWO), ["KILL QUERY WHERE user IN ('ana', 'bo@acme.example') ASYNC"]),
+    "hold": (
+        Hold(TWO),
+        ["ALTER USER `ana`, `bo@acme.example` VALID UNTIL '2000-02-02 00:00:00' HOST NONE"],
+    ),
     "lock": (
         Lock(TWO),
         ["ALTER USER `ana`, `bo@acme.example` VALID UNTIL '2000-01-01 00:00:00' HOST NONE"],

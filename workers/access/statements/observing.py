@@ -10,7 +10,13 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 
 from workers.access.model import Actual, Door, Login, RoleState, UserState
-from workers.access.statements.quoting import FIRST_END, literals, quote_literal
+from workers.access.statements.quoting import (
+    FIRST_END,
+    HELD_AT,
+    HELD_WITHIN_S,
+    literals,
+    quote_literal,
+)
 
 # From the keys of `auth_params` to the parameters of a Login.
 _PARAMS = {"common_names": "common_name", "subject_alt_names": "subject_alt_name"}
@@ -93,7 +99,8 @@ def _door(hosts: Sequence[str], ends: Sequence[int], now: int) -> Door:
     if hosts and (not any(ends) or (len(set(ends)) == 1 and ends[0] >= FIRST_END)):
         return Door.OPEN
     if not hosts and ends and all(0 < end <= now for end in ends):
-        return Door.LOCKED
+        is_held = all(abs(end - HELD_AT) <= HELD_WITHIN_S for end in ends)  # in any time zone
+        return Door.HELD if is_held else Door.LOCKED
     return Door.AJAR
 
 

@@ -13,6 +13,8 @@ _LITERAL = str.maketrans(_ESCAPES | {"'": "\\'"})
 
 # With a time, not only a date, and no zone: long past in every zone that a server may have.
 PAST = "'2000-01-01 00:00:00'"
+# Just as long past, and told from it: an operator holds this user (see `Door.HELD`).
+HELD, HELD_AT, HELD_WITHIN_S = "'2000-02-02 00:00:00'", 949_449_600, 86_400
 # Below this, in seconds since 1970, an end is a lock; what is to end at a time ends later.
 FIRST_END = 978_307_200
 

@@ -10,6 +10,7 @@ from app.config.privileges import Privilege
 from app.scim.password import parse_hashed
 from workers.access.model import Login
 from workers.access.statements.quoting import (
+    HELD,
     PAST,
     identifiers,
     literals,
@@ -26,6 +27,7 @@ from workers.access.steps import (
     DropRowFilter,
     Grant,
     GrantPrivilege,
+    Hold,
     KillQueries,
     Lock,
     MarkRole,
@@ -87,6 +89,7 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
             | StripPrivileges(names)
             | KillQueries(names)
             | Lock(names)
+            | Hold(names)
             | Drop(names)
             | Create(names)
             | Authenticate(names)
@@ -108,6 +111,7 @@ def _of_users(
     | StripPrivileges
     | KillQueries
     | Lock
+    | Hold
     | Drop
     | Create
     | Authenticate
@@ -129,6 +133,8 @@ def _of_users(
             return f"KILL QUERY WHERE user IN ({literals(step.names)}) ASYNC"
         case Lock():
             return f"ALTER USER {users} VALID UNTIL {PAST} HOST NONE"
+        case Hold():
+            return f"ALTER USER {users} VALID UNTIL {HELD} HOST NONE"
         case Drop():
             return f"DROP USER IF EXISTS {users}"
         case Create(_, login, locked):
