@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench-quick bench-latency clean
+.PHONY: help install demo test check format bench-quick bench-latency bench-groups clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -45,6 +45,9 @@ bench-quick: install ## the figures that this project claims, in under three min
 
 bench-latency: install ## from 2xx to applied on an idle system
 	$(BIN)/python benchmarks/latency.py
+
+bench-groups: install ## what a change of a whole large group costs, and whom it makes wait
+	$(BIN)/python benchmarks/large_groups.py
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

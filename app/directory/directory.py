@@ -1,13 +1,16 @@
 """A tenant's directory: commits and reads.
 
-A write is one Lua call, so a process that dies half-way leaves the whole change or none of it.
+A write becomes true in one Lua call, so a process that dies half-way leaves the whole change or
+none of it. What goes before that call, where many members change, nobody sees (`staging.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +18,19 @@ import msgspec
 
 from app.directory.keys import KINDS, Kind
 from app.directory.link import Link
+from app.directory.membership import Members
 from app.directory.reader import Reader
 from app.directory.record import Stored, encode
-from app.errors import InvalidValue, NotFound, TooMany, Uniqueness
+from app.directory.staging import LARGE, PATIENCE_S, WAIT_S, Stage, StageLost, settle, too_busy
+from app.errors import DirectoryUnavailable, InvalidValue, NotFound, TooMany, Uniqueness
 from app.scim.members import MemberChange
 from app.scim.text import fold
 
 _strings = msgspec.json.Decoder(list[str]).decode
 NO_MEMBERS = MemberChange(replace=None, add=(), remove=())
 NO_SECRET = "-"  # noqa: S105 - as a secret: there is none from now on
-_STEPWISE = (
-    1000  # from so many members on a group is replaced by a difference that is computed here
-)
+_TRIES = 20  # large changes of a group whose members others change
+_HOLD = 2  # tries after which the others wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,48 @@ class Stale(Exception):
     """The document changed since it was read: read again and decide anew."""
 
 
+class _Moved(Exception):
+    """The members changed since they were read, or the stage is gone: compute the change anew."""
+
+
+class _Large(Exception):
+    """So many members may change that it has to be computed before."""
+
+
+def _difference(
+    change: MemberChange, held: Members
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return who is a member after the change, who comes, and who leaves."""
+    after = change.applied_to(held.scores)
+    kept = frozenset(after)
+    added = tuple(i for i in after if i not in held.scores)
+    return after, added, tuple(i for i in held.scores if i not in kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """Who comes and who leaves with a stage: JSON arrays, encoded once for however many."""
+
+    token: str
+    added: bytes
+    removed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Commit:
+    """What one call of the script `write` is given, but for the members."""
+
+    kind: Kind
+    id: str
+    expect: str
+    name: str
+    document: dict[str, Any] | None
+    role_keys: Sequence[str]
+    origin: Origin
+    secret: str | None
+    version: str = ""
+
+
 class Directory(Reader):
     """One tenant's resources. `targets`: the lanes that each change marks dirty. `ledger`: whether
     events say what the ledger keeps: who asked from where, the document before and after.
@@ -92,18 +138,17 @@ class Directory(Reader):
 
         Raises Uniqueness, DirectoryUnavailable; InvalidValue if a group would hold itself.
         """
-        change = MemberChange(replace=None, add=tuple(members), remove=())
-        return await self._write(
-            kind,
-            resource_id or str(uuid.uuid4()),
+        commit = _Commit(
+            kind=kind,
+            id=resource_id or str(uuid.uuid4()),
             expect="new",
             name=document[KINDS[kind].name],
             document=document,
-            members=change,
             role_keys=role_keys,
             origin=origin,
             secret=secret,
         )
+        return await self._write(commit, MemberChange(add=tuple(members)))
 
     async def update(
         self,
@@ -116,21 +161,16 @@ class Directory(Reader):
         role_keys: Sequence[str] = (),
         secret: str | None = None,
         exactly: bool = False,
-        stepwise: bool = True,
     ) -> Committed:
         """Commit what `before` becomes. Members change by difference, whoever else changes them.
 
-        `exactly`: only if `before` is still the resource's version, members included. `stepwise`:
-        where many members are replaced, they are compared here, since Redis answers nobody else
-        meanwhile; then a change of the members in between is Stale too, and the caller's last tries
-        do better without.
+        `exactly`: only if `before` is still the resource's version, members included.
 
         Raises Stale if the document changed since `before` was read, NotFound, Uniqueness;
-        InvalidValue if a group would come to lie below itself.
+        InvalidValue if a group would come to lie below itself; Unavailable if other changes of many
+        members do not end.
         """
         changed = None if document == before.document else document
-        if stepwise and members.replace is not None and len(members.replace) >= _STEPWISE:
-            members, exactly = await self._difference(before.id, members.replace), True
         if changed is None and members.is_empty and not role_keys and secret is None:
             return Committed(
                 id=before.id,
@@ -139,26 +179,52 @@ class Directory(Reader):
                 created_ms=before.created_ms,
                 modified_ms=before.modified_ms,
             )
-        return await self._write(
-            kind,
-            before.id,
+        commit = _Commit(
+            kind=kind,
+            id=before.id,
             expect=str(before.document_version),
             name=document[KINDS[kind].name],
             document=changed,
-            members=members,
             role_keys=role_keys,
             origin=origin,
             secret=secret,
             version=str(before.version) if exactly else "",
         )
+        return await self._write(commit, members)
 
-    async def _difference(self, group_id: str, wanted: Sequence[str]) -> MemberChange:
-        held, kept = await self.all_members(group_id), frozenset(wanted)
-        present = frozenset(held)
-        return MemberChange(
-            add=tuple(i for i in wanted if i not in present),
-            remove=tuple(i for i in held if i not in kept),
-        )
+    async def _write(self, commit: _Commit, change: MemberChange) -> Committed:
+        named = len(change.replace or ()) + len(change.add) + len(change.remove)
+        if named <= LARGE:
+            try:
+                return await self._commit(commit, change)
+            except _Large:
+                pass
+        stage: Stage | None = None
+        try:
+            for attempt in range(_TRIES):
+                held = Members(None, {})
+                if commit.expect != "new":
+                    held = await self.members_of(commit.id)
+                after, added, removed = await asyncio.to_thread(_difference, change, held)
+                seen = "" if held.version is None else str(held.version)
+                try:
+                    if stage is None and len(added) + len(removed) <= LARGE:
+                        difference = MemberChange(add=added, remove=removed)
+                        return await self._commit(commit, difference, seen)
+                    if stage is None:
+                        stage = Stage(self._link, self._keys, commit.id)
+                        await stage.begin()
+                    await stage.bring_to(after, held.scores, hold=attempt >= _HOLD)
+                    staged = _Staged(stage.token, encode(added), encode(removed))
+                    return await self._commit(commit, NO_MEMBERS, seen, staged)
+                except StageLost:
+                    stage = None
+                except _Moved:
+                    continue
+            raise too_busy()
+        finally:
+            if stage is not None:
+                await stage.end()
 
     def _asker(self, origin: Origin) -> bytes:
         """The salt goes into the ledger's digest of the event's personal data."""
@@ -167,48 +233,45 @@ class Directory(Reader):
         asker = {"ip": origin.address, "agent": origin.agent, "salt": secrets.token_hex(16)}
         return encode(asker)
 
-    async def _write(
+    async def _commit(
         self,
-        kind: Kind,
-        resource_id: str,
-        *,
-        expect: str,
-        name: str,
-        document: dict[str, Any] | None,
+        commit: _Commit,
         members: MemberChange,
-        role_keys: Sequence[str],
-        origin: Origin,
-        secret: str | None,
-        version: str = "",
+        seen: str = "",
+        staged: _Staged | None = None,
     ) -> Committed:
-        change = {
+        change: Mapping[str, Any] = {
             "replace": False if members.replace is None else members.replace,
             "add": members.add,
             "remove": members.remove,
         }
-        code, *rest = await self._link.scripts.run(
-            "write",
-            self._keys.seq,
-            kind,
-            resource_id,
-            expect,
+        document, origin = commit.document, commit.origin
+        arguments = (
+            commit.kind,
+            commit.id,
+            commit.expect,
             b"" if document is None else encode(document),
-            fold(name),
+            fold(commit.name),
             "" if document is None else document.get("externalId", ""),
             encode(change),
-            name,
+            commit.name,
             self._targets,
-            encode(list(role_keys)),
+            encode(list(commit.role_keys)),
             origin.request_id,
             origin.token_id,
             origin.digest,
-            secret or "",
-            KINDS[kind].name,
-            version,
+            commit.secret or "",
+            KINDS[commit.kind].name,
+            commit.version,
             self._asker(origin),
+            seen,
+            staged.token if staged else "",
+            staged.added if staged else b"",
+            staged.removed if staged else b"",
         )
+        code, *rest = await self._until_free("write", arguments)
         if code == b"taken":
-            raise Uniqueness(f"{KINDS[kind].name} is already taken by another resource")
+            raise Uniqueness(f"{KINDS[commit.kind].name} is already taken by another resource")
         if code == b"circle":
             raise InvalidValue(f"members: {rest[0].decode()} is this group, or holds it")
         if code == b"deep":
@@ -216,16 +279,34 @@ class Directory(Reader):
         if code == b"stale":
             raise Stale
         if code == b"gone":
-            raise NotFound(f"no such {kind}")
+            raise NotFound(f"no such {commit.kind}")
+        if code == b"moved":
+            raise _Moved
+        if code == b"large":
+            raise _Large
         number, created_ms, modified_ms = (int(value) for value in rest[:3])
         return Committed(
-            id=resource_id,
+            id=commit.id,
             seq=number if code == b"ok" else None,
             version=number,
             created_ms=created_ms,
             modified_ms=modified_ms,
             wake=tuple(_strings(rest[3])) if code == b"ok" else (),
         )
+
+    async def _until_free(self, script: str, arguments: Sequence[str | bytes]) -> list[Any]:
+        """Return the script's reply, once no other change of many members has to end first."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    reply: list[Any] = await self._link.scripts.run(
+                        script, self._keys.seq, *arguments
+                    )
+                    if reply[0] != b"held":
+                        return reply
+                    await asyncio.sleep(WAIT_S)
+        except TimeoutError:
+            raise too_busy() from None
 
     async def delete(
         self, kind: Kind, resource_id: str, origin: Origin, *, version: int | None = None
@@ -234,23 +315,39 @@ class Directory(Reader):
 
         `version`: only if it is this one, members included. Raises NotFound, Stale.
         """
-        code, *rest = await self._link.scripts.run(
-            "delete",
-            self._keys.seq,
-            kind,
-            resource_id,
-            self._targets,
-            origin.request_id,
-            origin.token_id,
-            origin.digest,
-            KINDS[kind].name,
-            "" if version is None else str(version),
-            self._asker(origin),
-        )
-        if code == b"gone":
-            raise NotFound(f"no such {kind}")
-        if code == b"stale":
-            raise Stale
+        seen, removed = "", b""
+        for _ in range(_TRIES):
+            code, *rest = await self._link.scripts.run(
+                "delete",
+                self._keys.seq,
+                kind,
+                resource_id,
+                self._targets,
+                origin.request_id,
+                origin.token_id,
+                origin.digest,
+                KINDS[kind].name,
+                "" if version is None else str(version),
+                self._asker(origin),
+                seen,
+                removed or b"[]",
+            )
+            if code == b"gone":
+                raise NotFound(f"no such {kind}")
+            if code == b"stale":
+                raise Stale
+            if code == b"ok":
+                break
+            if code == b"unsettled":
+                await settle(self._link, self._keys, resource_id)
+                continue
+            held = await self.members_of(resource_id)
+            seen, removed = str(held.version or 0), encode(list(held.scores))
+        else:
+            raise too_busy()
+        if seen:
+            with suppress(DirectoryUnavailable):  # `housekeeping` does it later
+                await settle(self._link, self._keys, resource_id)
         seq, created_ms, modified_ms = (int(value) for value in rest[:3])
         return Committed(
             id=resource_id,

@@ -12,9 +12,14 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     KINDs                   zset: id by the seq of its creation, the order of lists
     KINDs:NAME              hash: folded name -> id, unique (`users:userName`, see `KINDS`)
     KINDs:externalId        zset: `value NUL id`, ordered by bytes
-    members:GROUP           zset: member id by the seq that added it
-    memberof:MEMBER         set: group ids
-    pending                 zset: `group NUL member` by ms since when the member is no resource
+    members:GROUP           zset: member id by the seq that added it, or the last one before that
+    memberof:MEMBER         set: group ids; of a group in `unsettled`, `members` alone decides
+    pending                 zset: `group NUL member` by ms since when the member is no resource;
+                            of a group in `unsettled`, `members` alone decides
+    unsettled               hash: group id -> a large change of its members that is under way or not
+                            cleaned up yet (lua/_log.lua, `stage_of`)
+    staged:GROUP            zset: what members:GROUP is to become
+    left:GROUP              zset: what members:GROUP was, until it is cleaned up
     secrets                 hash: resource id -> what its password was turned into
     cursors                 string: the key that this tenant's paging cursors are signed with
     links                   hash: role-map key -> group id (a renamed group stays linked)
@@ -111,6 +116,10 @@ class Keys:
     @property
     def pending(self) -> str:
         return f"{self.prefix}pending"
+
+    @property
+    def unsettled(self) -> str:
+        return f"{self.prefix}unsettled"
 
     @property
     def secrets(self) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.directory.keys import KINDS, Keys, Kind
 from app.directory.link import Link
+from app.directory.membership import CHUNK, Members, chunks, read_members
 from app.directory.record import Stored, parse_stored
 from app.scim.text import fold
-
-_CHUNK = 2000  # members in one call where a whole group is read: under 1 ms of Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,31 +114,22 @@ class Reader:
             return {}
         pipe = self._link.redis.pipeline(transaction=False)
         for group in group_ids:
-            pipe.zrange(self._keys.members(group), 0, -1)
+            pipe.zrange(self._keys.members(group), 0, CHUNK - 1)
         found: list[list[bytes]] = await self._link.call(pipe.execute())
-        return {
-            group: [i.decode() for i in ids] for group, ids in zip(group_ids, found, strict=True)
-        }
+        members = {}
+        for group, ids in zip(group_ids, found, strict=True):
+            if len(ids) < CHUNK:
+                members[group] = [i.decode() for i in ids]
+            else:
+                members[group] = list((await self.members_of(group)).scores)
+        return members
+
+    async def members_of(self, group_id: str) -> Members:
+        return await read_members(self._link, self._keys, group_id)
 
     async def member_count(self, group_id: str) -> int:
         count: int = await self._link.call(self._link.redis.zcard(self._keys.members(group_id)))
         return count
-
-    async def all_members(self, group_id: str) -> list[str]:
-        """Return a group's members, read in bounded steps.
-
-        A change meanwhile may show in part: whoever decides by it compares the group's version.
-        """
-        found: list[str] = []
-        while True:
-            chunk = await self._link.call(
-                self._link.redis.zrange(
-                    self._keys.members(group_id), len(found), len(found) + _CHUNK - 1
-                )
-            )
-            found += [i.decode() for i in chunk]
-            if len(chunk) < _CHUNK:
-                return found
 
     async def pending(self, before_ms: int | None = None, count: int = 1000) -> list[Pending]:
         """Return members that no resource has the id of, the oldest first.
@@ -153,7 +143,15 @@ class Reader:
             )
         )
         rows = [(*entry.decode().split("\x00", 1), int(since)) for entry, since in found]
-        return [Pending(group, member, since) for group, member, since in rows]
+        pipe = self._link.redis.pipeline(transaction=False)
+        for group, member, _ in rows:
+            pipe.zscore(self._keys.members(group), member)
+        scores = await self._link.call(pipe.execute()) if rows else []
+        return [
+            Pending(group, member, since)
+            for (group, member, since), score in zip(rows, scores, strict=True)
+            if score is not None
+        ]
 
     async def members_among(
         self, group_ids: Sequence[str], member_ids: Sequence[str]
@@ -173,28 +171,28 @@ class Reader:
     async def kinds(self, ids: Sequence[str]) -> dict[str, Kind]:
         """Return of which kind each of `ids` is; unknown ones are left out."""
         kinds: dict[str, Kind] = {}
-        left = list(ids)
-        for kind in KINDS:
-            if not left:
-                break
-            scores = await self._link.call(self._link.redis.zmscore(self._keys.order(kind), left))
-            found = {i for i, score in zip(left, scores, strict=True) if score is not None}
-            kinds |= dict.fromkeys(found, kind)
-            left = [i for i in left if i not in found]
+        for some in chunks(ids):
+            left = list(some)
+            for kind in KINDS:
+                if not left:
+                    break
+                order = self._keys.order(kind)
+                scores = await self._link.call(self._link.redis.zmscore(order, left))
+                found = {i for i, score in zip(left, scores, strict=True) if score is not None}
+                kinds |= dict.fromkeys(found, kind)
+                left = [i for i in left if i not in found]
         return kinds
 
     async def groups_of(self, member_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         """Return each member's groups (direct ones)."""
-        if not member_ids:
-            return {}
-        pipe = self._link.redis.pipeline(transaction=False)
-        for member in member_ids:
-            pipe.smembers(self._keys.member_of(member))
-        found: list[Iterable[bytes]] = await self._link.call(pipe.execute())
-        return {
-            member: frozenset(g.decode() for g in groups)
-            for member, groups in zip(member_ids, found, strict=True)
-        }
+        groups: dict[str, frozenset[str]] = {}
+        for some in chunks(member_ids):
+            found = await self._link.scripts.read("groups_of", self._keys.seq, *some)
+            groups |= {
+                member: frozenset(g.decode() for g in its_groups)
+                for member, its_groups in zip(some, found, strict=True)
+            }
+        return groups
 
     async def last_seq(self) -> int:
         return int(await self._link.call(self._link.redis.get(self._keys.seq)) or 0)

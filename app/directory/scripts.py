@@ -37,14 +37,18 @@ class Scripts:
 
         Raises DirectoryUnavailable when Redis did not answer; the change may have happened.
         """
-        return await answered(self._run(name, key, args))
+        return await answered(self._run(self._redis.evalsha, name, key, args))
 
-    async def _run(self, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
+    async def read(self, name: str, key: str, *args: str) -> Any:
+        """Return the reply of a script that changes nothing; Redis refuses one that tries to."""
+        return await answered(self._run(self._redis.evalsha_ro, name, key, args))
+
+    async def _run(self, send: Any, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
         sha = self._sha.get(name)
         if sha is not None:
             try:
-                return await self._redis.evalsha(sha, 1, key, *args)  # type: ignore[misc,arg-type]
+                return await send(sha, 1, key, *args)
             except NoScriptError:
                 pass
         self._sha[name] = await self._redis.script_load(_source(name))
-        return await self._redis.evalsha(self._sha[name], 1, key, *args)  # type: ignore[misc,arg-type]
+        return await send(self._sha[name], 1, key, *args)

@@ -1,6 +1,6 @@
 """What a lane reads of the directory: users and agents as they are now, each seen at one moment.
 
-A user's document and groups are read in one transaction: read apart, a commit in between could make
+A user's document and groups are read by one script: read apart, a commit in between could make
 a mixture that never was, such as somebody active with the groups that she got while inactive. How
 groups lie in groups is read after it: a change of that touches everybody below by its own event.
 """
@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from app.directory.keys import Keys, Kind
 from app.directory.link import Link
+from app.directory.membership import chunks
+from app.directory.reader import Reader
 from app.directory.record import parse_stored
 from app.scim.text import fold
 
-_AT_ONCE = 500  # users in one transaction: about 2 ms of Redis
+_AT_ONCE = 500  # users in one call: about 2 ms of Redis
 
 # Who gets a user on a target, in the order in which a resync goes through them.
 SUBJECT_KINDS: tuple[Literal["user", "agent"], ...] = ("user", "agent")
@@ -49,6 +51,7 @@ class Subjects:
     def __init__(self, link: Link, tenant: str, target: str) -> None:
         self._link = link
         self._keys = Keys(tenant)
+        self._reader = Reader(link, tenant)
         self._target = target
 
     async def read(self, ids: Sequence[str]) -> list[Subject]:
@@ -62,19 +65,11 @@ class Subjects:
         return [replace(s, groups=_closed(s.groups, above)) for s in subjects]
 
     async def _read_some(self, ids: Sequence[str]) -> list[Subject]:
-        keys = self._keys
-        pipe = self._link.redis.pipeline(transaction=True)
-        pipe.hgetall(keys.links)
-        pipe.hmget(keys.lane("names", self._target), list(ids))
-        pipe.hmget(keys.secrets, list(ids))
-        pipe.hmget(keys.lane("secrets", self._target), list(ids))
-        for kind in SUBJECT_KINDS:
-            pipe.mget([keys.resource(kind, i) for i in ids])
-        for i in ids:
-            pipe.smembers(keys.member_of(i))
-        found = await self._link.call(pipe.execute())
-        raw_links, names, secrets, digests, users, agents, *groups = found
-        links = {key.decode(): group.decode() for key, group in raw_links.items()}
+        found = await self._link.scripts.read("subjects", self._keys.seq, self._target, *ids)
+        pairs, names, secrets, digests, users, agents, groups = found
+        links = {
+            key.decode(): group.decode() for key, group in zip(pairs[::2], pairs[1::2], strict=True)
+        }
         return [
             Subject(
                 id=i,
@@ -96,12 +91,7 @@ class Subjects:
         above: dict[str, frozenset[str]] = {}
         waiting = sorted(groups)
         while waiting:
-            pipe = self._link.redis.pipeline(transaction=False)
-            for group in waiting:
-                pipe.smembers(self._keys.member_of(group))
-            found = await self._link.call(pipe.execute())
-            for group, parents in zip(waiting, found, strict=True):
-                above[group] = frozenset(parent.decode() for parent in parents)
+            above |= await self._reader.groups_of(waiting)
             waiting = sorted(set().union(*(above[group] for group in waiting)) - above.keys())
         return above
 
@@ -113,46 +103,43 @@ class Subjects:
 
     async def holders(self, names: Sequence[str]) -> dict[str, str]:
         """Return the id behind each of these ClickHouse names, as last acknowledged."""
-        if not names:
-            return {}
         key = self._keys.lane("holders", self._target)
-        found = await self._link.call(self._link.redis.hmget(key, list(names)))  # type: ignore[arg-type]
-        return {name: i.decode() for name, i in zip(names, found, strict=True) if i is not None}
+        held: dict[str, str] = {}
+        for some in chunks(names):
+            found = await self._link.call(self._link.redis.hmget(key, list(some)))  # type: ignore[arg-type]
+            held |= {n: i.decode() for n, i in zip(some, found, strict=True) if i is not None}
+        return held
 
     async def named(self, names: Sequence[str]) -> set[str]:
         """Return the ids of the users and agents that have one of these names now, in any case."""
-        if not names:
-            return set()
-        folded = [fold(name) for name in names]
-        pipe = self._link.redis.pipeline(transaction=False)
-        for kind in SUBJECT_KINDS:
-            pipe.hmget(self._keys.names(kind), folded)
-        found = await self._link.call(pipe.execute())
-        return {i.decode() for ids in found for i in ids if i is not None}
+        ids: set[str] = set()
+        for some in chunks([fold(name) for name in names]):
+            pipe = self._link.redis.pipeline(transaction=False)
+            for kind in SUBJECT_KINDS:
+                pipe.hmget(self._keys.names(kind), list(some))
+            found = await self._link.call(pipe.execute())
+            ids |= {i.decode() for of_kind in found for i in of_kind if i is not None}
+        return ids
 
     async def below(self, ids: Sequence[str]) -> list[str]:
         """Return these ids and, where one is a group, its members, and so on downwards."""
         found = dict.fromkeys(ids)
         waiting = await self._groups_among(list(ids))
         while waiting:
-            pipe = self._link.redis.pipeline(transaction=False)
-            for group in waiting:
-                pipe.zrange(self._keys.members(group), 0, -1)
-            members = await self._link.call(pipe.execute())
-            fresh = {
-                i.decode(): None for group in members for i in group if i.decode() not in found
-            }
+            members = await self._reader.members(waiting)
+            fresh = {i: None for ids in members.values() for i in ids if i not in found}
             found |= fresh
             waiting = await self._groups_among(list(fresh))
         return list(found)
 
     async def _groups_among(self, ids: Sequence[str]) -> list[str]:
-        if not ids:
-            return []
-        scores = await self._link.call(
-            self._link.redis.zmscore(self._keys.order("group"), list(ids))
-        )
-        return [i for i, score in zip(ids, scores, strict=True) if score is not None]
+        groups: list[str] = []
+        for some in chunks(ids):
+            scores = await self._link.call(
+                self._link.redis.zmscore(self._keys.order("group"), list(some))
+            )
+            groups += [i for i, score in zip(some, scores, strict=True) if score is not None]
+        return groups
 
     async def created_after(self, kind: Kind, seq: int, count: int) -> list[tuple[str, int]]:
         """Return resources of this kind in the order of their creation, with its seq."""

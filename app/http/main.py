@@ -15,6 +15,7 @@ from app.config.settings import Settings
 from app.directory.link import check_durable, connect, until_durable
 from app.errors import DirectoryUnavailable, VolatileRedis
 from app.http.auth import Authenticator
+from app.http.housekeeping import keep_house
 from app.http.metrics import Metrics
 from app.http.middleware import answer_errors, authenticate, identify
 from app.http.quirks import QuirkCounter
@@ -79,6 +80,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
+        asyncio.create_task(keep_house(receiver), name="housekeeping"),
     ]
     yield
     for task in tasks:

@@ -8,6 +8,7 @@ from typing import Any
 from app.directory.directory import Committed, Directory
 from app.directory.keys import Kind
 from app.directory.record import Stored
+from app.http.aside import aside
 from app.http.progress import Lanes
 from app.scim.applied import APPLIED_URN, applied
 from app.scim.attribute import META, ResourceType
@@ -142,11 +143,15 @@ class Renderer:
     async def _members(self, group_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """Return each group's members; one that we do not know yet is shown as it was sent."""
         members_of = await self._directory.members(group_ids)
-        kinds = await self._directory.kinds(_distinct(members_of.values()))
-        return {
-            group: [self._member(member, kinds.get(member)) for member in members]
-            for group, members in members_of.items()
-        }
+        ids = _distinct(members_of.values())
+        kinds = await self._directory.kinds(ids)
+        return await aside(
+            len(ids),
+            lambda: {
+                group: [self._member(member, kinds.get(member)) for member in members]
+                for group, members in members_of.items()
+            },
+        )
 
     def _member(self, member: str, kind: Kind | None) -> dict[str, Any]:
         if kind is None or kind not in self._types:
@@ -159,7 +164,7 @@ class Renderer:
 
 
 def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
-    return sorted({one for several in lists for one in several})
+    return list(dict.fromkeys(one for several in lists for one in several))
 
 
 def _stored(committed: Committed, document: dict[str, Any]) -> Stored:

@@ -24,6 +24,7 @@ _KIND_AT: dict[str, Kind] = {
     if of.type in RESOURCE_TYPES
 }
 ENDPOINTS = tuple(_KIND_AT)
+_SHORTEST_VALUE = 16  # bytes in a body: `{"value":"…"},`
 
 
 def kind_at(endpoint: str) -> Kind | None:
@@ -49,6 +50,7 @@ def _write(request: web.Request, body: bytes = b"") -> Write:
         preconditions=_preconditions(request) if "id" in request.match_info else Preconditions(),
         attributes=request.query.get("attributes"),
         excluded=request.query.get("excludedAttributes"),
+        values=len(body) // _SHORTEST_VALUE,
     )
 
 

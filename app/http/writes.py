@@ -14,7 +14,9 @@ from typing import Any
 
 from app.directory.directory import NO_MEMBERS, Committed, Origin, Stale
 from app.directory.record import Stored
-from app.errors import DirectoryUnavailable, Unavailable, Uniqueness
+from app.directory.staging import too_busy
+from app.errors import DirectoryUnavailable, Uniqueness
+from app.http.aside import aside
 from app.http.endpoint import Endpoint
 from app.http.preconditions import Preconditions
 from app.http.rendering import Renderer
@@ -24,7 +26,6 @@ from app.scim.quirks import Quirk
 from app.scim.validate import Parsed, parse_group, parse_resource, refuse_immutable_changes
 
 _TRIES = 20  # concurrent writers of one document; each try is one round trip
-_STEPWISE = 3  # tries that compare many members outside Redis; those after it can't be overtaken
 _FEW_MEMBERS = 100
 # PUT without `members` empties the group: Keycloak takes the last member out like that.
 _EMPTY = MemberChange(replace=())
@@ -56,19 +57,26 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One write. `attributes`, `excluded`: which of them the answer has (§3.9)."""
+    """One write. `attributes`, `excluded`: which of them the answer has (§3.9).
+
+    `values`: about how many values the body may hold.
+    """
 
     endpoint: Endpoint
     origin: Origin
     preconditions: Preconditions = field(default_factory=Preconditions)
     attributes: str | None = None
     excluded: str | None = None
+    values: int = 0
 
     def _renderer(self) -> Renderer:
         return self.endpoint.renderer(self.attributes, self.excluded)
 
-    def _parsed(self, body: object) -> tuple[Parsed, MemberChange | None]:
+    async def _parsed(self, body: object) -> tuple[Parsed, MemberChange | None]:
         """Return the whole resource that a POST or PUT describes."""
+        return await aside(self.values, lambda: self._read(body))
+
+    def _read(self, body: object) -> tuple[Parsed, MemberChange | None]:
         endpoint = self.endpoint
         if endpoint.kind == "group":
             return parse_group(body, limits=endpoint.limits, resource_type=endpoint.resource_type)
@@ -76,7 +84,7 @@ class Write:
 
     async def create(self, body: object) -> Written:
         endpoint, origin, renderer = self.endpoint, self.origin, self._renderer()
-        parsed, members = self._parsed(body)
+        parsed, members = await self._parsed(body)
         endpoint.check_domain(None, parsed.document)
         change = Change(
             parsed.document, members or NO_MEMBERS, await endpoint.secret(parsed.secret)
@@ -101,7 +109,7 @@ class Write:
         mapping that forgot the attribute would let everybody in again who has left.
         """
         endpoint, renderer = self.endpoint, self._renderer()
-        parsed, members = self._parsed(body)
+        parsed, members = await self._parsed(body)
         secret = await endpoint.secret(parsed.secret)
         change = (members or _EMPTY) if endpoint.kind == "group" else NO_MEMBERS
 
@@ -125,16 +133,15 @@ class Write:
         """
         endpoint, renderer = self.endpoint, self._renderer()
         quirks: set[Quirk] = set()
-        operations = parse_patch(
-            endpoint.resource_type, body, limits=endpoint.limits, quirks=quirks
+        type_, limits = endpoint.resource_type, endpoint.limits
+        operations = await aside(
+            self.values, lambda: parse_patch(type_, body, limits=limits, quirks=quirks)
         )
         password = next((o.secret for o in reversed(operations) if o.secret is not None), None)
         secret = await endpoint.secret(password)
 
         def decide(before: Stored) -> Change:
-            patched = apply_patch(
-                endpoint.resource_type, before.document, operations, limits=endpoint.limits
-            )
+            patched = apply_patch(type_, before.document, operations, limits=limits)
             members = patched.members or NO_MEMBERS
             seen = patched.quirks | quirks
             return Change(patched.document, members, secret, patched.ignored, seen)
@@ -175,7 +182,7 @@ class Write:
             headers = await endpoint.headers(committed)
             del headers["ETag"]
             return Written(HTTPStatus.NO_CONTENT, resource_id, headers)
-        raise _too_busy()
+        raise too_busy()
 
     def _with_active_of(self, before: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
         if "active" in document or "active" not in before:
@@ -231,7 +238,7 @@ class Write:
     ) -> tuple[Committed, dict[str, Any], dict[str, str]]:
         """Commit what `decide` makes of the resource; on a concurrent change decide again."""
         endpoint = self.endpoint
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             before = await endpoint.stored(resource_id)
             self.preconditions.check_write(before.version)
             change = decide(before)
@@ -246,15 +253,10 @@ class Write:
                     role_keys=endpoint.role_keys(change.document),
                     secret=change.secret,
                     exactly=not self.preconditions.is_empty,
-                    stepwise=attempt < _STEPWISE,
                 )
             except Stale:
                 continue
             endpoint.count_ignored(change.ignored)
             endpoint.count_quirks(change.quirks)
             return committed, change.document, await endpoint.headers(committed)
-        raise _too_busy()
-
-
-def _too_busy() -> Unavailable:
-    return Unavailable("too many changes of this resource at the same time", retry_after_s=1)
+        raise too_busy()

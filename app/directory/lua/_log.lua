@@ -9,6 +9,12 @@ local orders = {'users', 'groups', 'agents', 'applications'}
 -- Large lists go to Redis in batches: each call costs, and Lua can pass some 8,000 arguments.
 local batch = 1000
 
+-- A change of more members than this is made in steps, so that Redis answers others in between
+-- (`LARGE` in staging.py). While `unsettled` has a group, `memberof` and `pending` may name it for
+-- ids that are no members of it: `members:GROUP` alone says who is one.
+local large = 1000
+local unsettled = prefix .. 'unsettled'
+
 local function in_batches(list, send)
   for first = 1, #list, batch do
     send(first, math.min(first + batch - 1, #list))
@@ -72,6 +78,57 @@ end
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Returns the large change of the group's members that is under way or still to be cleaned up, or
+-- nil. `token`: whose it is, '' once it is decided. `live`: its writer was heard of lately.
+-- `held`: others have to wait for it.
+local function stage_of(group)
+  local raw = redis.call('HGET', unsettled, group)
+  if not raw then return nil end
+  local token, till, held = string.match(raw, '^(%S*) (%d+) (%d)$')
+  return {token = token, live = tonumber(till) > now_ms(), held = held == '1'}
+end
+
+-- Takes `group` from the groups of `ids`, which have left it. Returns those who are staged to be
+-- in it: their entries stay, since no step comes to them again.
+local function leave(group, ids)
+  local gone, staged = ids, {}
+  if redis.call('HEXISTS', unsettled, group) == 1 then
+    gone = {}
+    in_batches(ids, function(first, last)
+      local scores = redis.call('ZMSCORE', prefix .. 'staged:' .. group, unpack(ids, first, last))
+      for at = first, last do
+        local list = scores[at - first + 1] and staged or gone
+        list[#list + 1] = ids[at]
+      end
+    end)
+  end
+  for _, id in ipairs(gone) do redis.call('SREM', prefix .. 'memberof:' .. id, group) end
+  forget_pending(group, gone)
+  return staged
+end
+
+-- Puts the group's members aside, in one moment however many they are; `settle` cleans up.
+local function set_members_aside(group)
+  local members = prefix .. 'members:' .. group
+  if redis.call('EXISTS', members) == 1 then
+    redis.call('RENAME', members, prefix .. 'left:' .. group)
+  end
+end
+
+-- Returns the groups that have this member.
+local function groups_of(member)
+  local groups = redis.call('SMEMBERS', prefix .. 'memberof:' .. member)
+  if #groups == 0 or redis.call('EXISTS', unsettled) == 0 then return groups end
+  local held = {}
+  for _, group in ipairs(groups) do
+    if redis.call('HEXISTS', unsettled, group) == 0
+      or redis.call('ZSCORE', prefix .. 'members:' .. group, member) then
+      held[#held + 1] = group
+    end
+  end
+  return held
 end
 
 -- Appends the event with the next seq and marks the lanes. Returns the targets whose lane was

@@ -5,10 +5,14 @@
 --          4 request id   5 token id   6 request digest   7 the kind's name attribute
 --          8 version that the resource must have, members included ('' = any)
 --          9 who asked, as JSON, for the ledger ('' = there is none: the event has no document)
+--         10 of a large group: the version at which its members were read  11 the members (JSON)
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'gone'}     no such resource
 --          {'stale'}    it has another version
--- Cost     in proportion to the members of the group, or the groups of the user.
+--          {'large'}    so many members that they have to be read before (ARGV 10 and 11)
+--          {'moved'}    the members changed since they were read: read them again
+--          {'unsettled'}  an earlier large change has to be cleaned up first
+-- Cost     in proportion to the groups that it is in, and to the members of a group that is not large.
 -- The event's name is the one that the client gave, for people to read.
 
 local kind, id = ARGV[1], ARGV[2]
@@ -18,6 +22,13 @@ if not raw then return {'gone'} end
 local old, document = split(raw)
 if ARGV[8] ~= '' and string.format('%.0f', old.v) ~= ARGV[8] then return {'stale'} end
 local name = cjson.decode(document)[ARGV[7]]
+local members = prefix .. 'members:' .. id
+local is_large = kind == 'group' and redis.call('ZCARD', members) > large
+if is_large then
+  if ARGV[10] == '' then return {'large'} end
+  if ARGV[10] ~= string.format('%.0f', old.v) then return {'moved'} end
+  if redis.call('EXISTS', prefix .. 'left:' .. id) == 1 then return {'unsettled'} end
+end
 
 -- DEL comes first: a script that has begun to write may finish at maxmemory, and DEL may begin
 -- there, so that a full Redis still takes access away.
@@ -30,7 +41,7 @@ unindex(prefix .. kind .. 's:externalId', old.x, id)
 redis.call('ZREM', prefix .. kind .. 's', id)
 
 -- The groups that it was in have changed: their versions move on, their documents stay.
-local groups = redis.call('SMEMBERS', prefix .. 'memberof:' .. id)
+local groups = groups_of(id)
 for _, group in ipairs(groups) do
   redis.call('ZREM', prefix .. 'members:' .. group, id)
   local group_key = prefix .. 'group:' .. group
@@ -41,14 +52,22 @@ for _, group in ipairs(groups) do
     store(group_key, header, group_document)
   end
 end
-redis.call('DEL', prefix .. 'memberof:' .. id)
+-- Whoever is staged to be in a group is so without being a resource, from then on.
+for _, group in ipairs(redis.call('SMEMBERS', prefix .. 'memberof:' .. id)) do
+  if #leave(group, {id}) > 0 then await_members(group, {id}, at) end
+end
 
-local removed = {}
+local removed = ARGV[11]
 if kind == 'group' then
-  removed = redis.call('ZRANGE', prefix .. 'members:' .. id, 0, -1)
-  for _, member in ipairs(removed) do redis.call('SREM', prefix .. 'memberof:' .. member, id) end
-  redis.call('DEL', prefix .. 'members:' .. id)
-  forget_pending(id, removed)
+  if is_large then
+    set_members_aside(id)
+    redis.call('HSETNX', unsettled, id, ' 0 0')
+  else
+    local ids = redis.call('ZRANGE', members, 0, -1)
+    redis.call('DEL', members)
+    leave(id, ids)
+    removed = array(ids)
+  end
   local links = redis.call('HGETALL', prefix .. 'links')
   for i = 1, #links, 2 do
     if links[i + 1] == id then redis.call('HDEL', prefix .. 'links', links[i]) end
@@ -57,7 +76,7 @@ end
 
 local woken = append(seq, at, ARGV[3], tell({
   'op', 'deleted', 'type', kind, 'id', id, 'name', name,
-  'added', '[]', 'removed', array(removed), 'all', '0', 'groups', array(groups),
+  'added', '[]', 'removed', removed, 'all', '0', 'groups', array(groups),
   'request', ARGV[4], 'token', ARGV[5], 'digest', ARGV[6],
 }, ARGV[9], document, ''))
 return {'ok', string.format('%.0f', seq), string.format('%.0f', old.c), string.format('%.0f', at), woken}

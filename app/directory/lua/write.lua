@@ -11,6 +11,9 @@
 --         14 secret ('' = unchanged, '-' = none from now on)  15 the kind's name attribute
 --         16 version that the resource must have, members included ('' = any)
 --         17 who asked, as JSON, for the ledger ('' = there is none: the event has no documents)
+--         18 version at which the members were read that the change was computed from ('' = none)
+--         19 token of the stage that holds the members from now on ('' = ARGV 7 is the change)
+--         20, 21 with a stage: who comes and who leaves, for the event (JSON arrays)
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'same', version, created ms, modified ms}   nothing changed, no event
 --          {'taken', id of the holder}     the name belongs to another resource
@@ -18,6 +21,9 @@
 --          {'gone'}                        no such resource
 --          {'circle', id}                  that member is this group, or this group lies below it
 --          {'deep'}                        too many groups lie above this one to look at them all
+--          {'held'}      another change of this group's members has to end first: wait, ask again
+--          {'moved'}     the members changed since they were read, or the stage is gone: compute anew
+--          {'large'}     so many members may change that it has to be computed before and staged
 -- Invariant: every refusal comes before the first write.
 
 local kind, id, expect, document = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -26,6 +32,10 @@ local key = prefix .. kind .. ':' .. id
 local secret = ARGV[14]
 local names = prefix .. kind .. 's:' .. ARGV[15]
 local externals = prefix .. kind .. 's:externalId'
+
+local stage = kind == 'group' and stage_of(id) or nil
+local is_staged = ARGV[19] ~= ''
+if stage and stage.live and stage.held and stage.token ~= ARGV[19] then return {'held'} end
 
 -- A role-map key belongs to the first group that matched it and stays its own through renames.
 -- The map may be younger than the group: then an update without a change still links it.
@@ -51,8 +61,14 @@ if document ~= '' then
   if holder and holder ~= id then return {'taken', holder} end
 end
 
+if is_staged and not (stage and stage.token == ARGV[19]) then return {'moved'} end
+if ARGV[18] ~= '' and string.format('%.0f', old.v) ~= ARGV[18] then return {'moved'} end
+
 local change = cjson.decode(ARGV[7])
-local members = prefix .. 'members:' .. id
+local members, staged = prefix .. 'members:' .. id, prefix .. 'staged:' .. id
+local size = #change.add + #change.remove
+if change.replace then size = #change.replace + redis.call('ZCARD', members) end
+if size > large then return {'large'} end
 local added, removed = {}, {}
 if change.replace then
   local wanted = {}
@@ -74,10 +90,10 @@ end
 
 -- No group may come to lie below itself. What is looked at is the groups above this one: mostly none
 -- or few, however many members are added.
-if #added > 0 then
+if #added > 0 or is_staged then
   local above, waiting, seen = {[id] = true}, {id}, 0
   while #waiting > 0 do
-    for _, parent in ipairs(redis.call('SMEMBERS', prefix .. 'memberof:' .. table.remove(waiting))) do
+    for _, parent in ipairs(groups_of(table.remove(waiting))) do
       if not above[parent] then
         above[parent] = true
         waiting[#waiting + 1] = parent
@@ -89,12 +105,19 @@ if #added > 0 then
   for _, member in ipairs(added) do
     if above[member] then return {'circle', member} end
   end
+  if is_staged then
+    for group in pairs(above) do
+      if redis.call('ZSCORE', staged, group) then return {'circle', group} end
+    end
+  end
 end
+local added_json = is_staged and ARGV[20] or array(added)
+local removed_json = is_staged and ARGV[21] or array(removed)
 
 local held = secret ~= '' and redis.call('HGET', prefix .. 'secrets', id)
 if secret == '-' and not held or secret == held then secret = '' end
 
-if document == '' and #added == 0 and #removed == 0 and #unlinked == 0 and secret == '' then
+if document == '' and added_json == '[]' and removed_json == '[]' and #unlinked == 0 and secret == '' then
   return {'same', string.format('%.0f', old.v), string.format('%.0f', old.c), string.format('%.0f', old.m)}
 end
 
@@ -136,16 +159,20 @@ in_batches(added, function(first, last)
   end
   redis.call('ZADD', members, unpack(scored))
 end)
-for _, member in ipairs(removed) do redis.call('SREM', prefix .. 'memberof:' .. member, id) end
 for _, member in ipairs(added) do redis.call('SADD', prefix .. 'memberof:' .. member, id) end
-forget_pending(id, removed)
+leave(id, removed)
 await_members(id, added, at)
+if is_staged then
+  set_members_aside(id)
+  if redis.call('EXISTS', staged) == 1 then redis.call('RENAME', staged, members) end
+  redis.call('HSET', unsettled, id, ' 0 0')
+end
 
 for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
 
 local woken = append(seq, at, ARGV[9], tell({
   'op', old and 'updated' or 'created', 'type', kind, 'id', id, 'name', ARGV[8],
-  'added', array(added), 'removed', array(removed), 'all', #unlinked > 0 and '1' or '0',
+  'added', added_json, 'removed', removed_json, 'all', #unlinked > 0 and '1' or '0',
   'request', ARGV[11], 'token', ARGV[12], 'digest', ARGV[13], 'links', array(unlinked),
 }, ARGV[17], document ~= '' and old_document or '', document))
 return {'ok', string.format('%.0f', seq), string.format('%.0f', header.c), string.format('%.0f', at), woken}

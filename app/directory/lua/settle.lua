@@ -1,0 +1,35 @@
+-- Clean up a part of what a large change of a group's members has left behind, done or given up.
+--
+-- ARGV   1 group   2 how many ids   3 token of a stage that is given up ('' = none)
+-- Reply  1 if there is more to do, 0 if not (a stage whose writer is alive is left alone)
+-- Whoever is a member keeps his entries, whatever happened meanwhile: so it may run at any time, by
+-- anybody, and again.
+
+local group = ARGV[1]
+local stage = stage_of(group)
+if not stage then return 0 end
+if stage.token ~= '' and (stage.token == ARGV[3] or not stage.live) then
+  redis.call('HSET', unsettled, group, ' 0 0')
+  stage.token = ''
+end
+
+local function clean(key)
+  local popped = redis.call('ZPOPMIN', key, ARGV[2])
+  if #popped == 0 then return false end
+  local ids, gone = {}, {}
+  for each = 1, #popped, 2 do ids[#ids + 1] = popped[each] end
+  in_batches(ids, function(first, last)
+    local scores = redis.call('ZMSCORE', prefix .. 'members:' .. group, unpack(ids, first, last))
+    for each = first, last do
+      if not scores[each - first + 1] then gone[#gone + 1] = ids[each] end
+    end
+  end)
+  leave(group, gone)
+  return true
+end
+
+if clean(prefix .. 'left:' .. group) then return 1 end
+if stage.token ~= '' then return 0 end
+if clean(prefix .. 'staged:' .. group) then return 1 end
+redis.call('HDEL', unsettled, group)
+return 0
