@@ -18,16 +18,52 @@ import click
     type=click.IntRange(1, 65535),
     help="HTTP and JSON, by which a test makes the server fail (docs/sandbox.md).",
 )
-def command(*, host: str, port: int, data_dir: Path, control_port: int | None) -> None:
+@click.option("--cluster", metavar="NAME", help="Be a node of this cluster.")
+@click.option("--node", "nodes", metavar="HOST:PORT", multiple=True, help="Each node of it.")
+@click.option(
+    "--keeper",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder that its nodes share.",
+)
+@click.option("--replicated", is_flag=True, help="Its nodes share one access storage.")
+@click.option(
+    "--lag",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How late a node sees what others did to that.",
+)
+def command(
+    *,
+    host: str,
+    port: int,
+    data_dir: Path,
+    control_port: int | None,
+    cluster: str | None,
+    nodes: tuple[str, ...],
+    keeper: Path | None,
+    replicated: bool,
+    lag: float | None,
+) -> None:
     """Run the ClickHouse engine of the chdb-core package behind the native protocol until SIGTERM.
 
     For development: it is one process with one engine, no server for anybody's data.
 
     Example: clickhouse-scim clickhouse-sandbox --port 9000 --data-dir /tmp/clickhouse
     """
+    if cluster is not None and not (nodes and keeper):
+        raise click.UsageError("--cluster needs --node for each of its nodes, and --keeper.")
+    if cluster is None and (nodes or keeper or replicated or lag is not None):
+        raise click.UsageError("--node, --keeper, --replicated and --lag need --cluster.")
     # The engine wants a process that has done nothing else; exec keeps the id that callers know.
     arguments = ["--host", host, "--port", str(port), "--data-dir", str(data_dir)]
     if control_port is not None:
         arguments += ["--control-port", str(control_port)]
+    if cluster is not None:
+        arguments += ["--cluster", cluster, "--keeper", str(keeper)]
+        arguments += [word for node in nodes for word in ("--node", node)]
+    if replicated:
+        arguments.append("--replicated")
+    if lag is not None:
+        arguments += ["--lag", str(lag)]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "app.sandbox.clickhouse", *arguments])  # noqa: S606

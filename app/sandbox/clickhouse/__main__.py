@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from app.sandbox.clickhouse.faults import CannotStart
+from app.sandbox.clickhouse.membership import Membership, join_cluster
 
 _NEEDED = ("chdb", "bcrypt", "lz4", "zstd", "clickhouse_cityhash")
 _ADVICE = "pip install 'clickhouse-scim[sandbox]'"
@@ -28,37 +29,57 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
     parser.add_argument("--data-dir", type=Path, required=True, help="users, tables and journal")
     parser.add_argument("--control-port", type=int, help="switches for tests, on loopback")
+    cluster = parser.add_argument_group("a node of a cluster")
+    cluster.add_argument("--cluster", metavar="NAME", help="the cluster's name")
+    cluster.add_argument("--node", metavar="HOST:PORT", action="append", default=[], help="each")
+    cluster.add_argument("--keeper", metavar="DIR", type=Path, help="what the nodes share")
+    cluster.add_argument("--replicated", action="store_true", help="one access storage for all")
+    cluster.add_argument("--lag", metavar="SECONDS", type=float, default=0.0, help="of that one")
     options = parser.parse_args()
+    if options.cluster and not (options.node and options.keeper):
+        parser.error("--cluster wants --node for each node, and --keeper")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     _say(_WARNING)
     try:
-        asyncio.run(_serve(options.host, options.port, options.data_dir, options.control_port))
+        asyncio.run(_serve(options))
     except CannotStart as error:
         _say(f"clickhouse sandbox: {error}")
         return 1
     return 0
 
 
-async def _serve(host: str, port: int, directory: Path, control_port: int | None) -> None:
+async def _serve(options: argparse.Namespace) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise CannotStart(f"{', '.join(missing)} not installed; run: {_ADVICE}")
     from app.sandbox.clickhouse.server import Server  # noqa: PLC0415  it imports what is needed
     from app.sandbox.clickhouse.switches import Switches  # noqa: PLC0415
 
+    def join(port: int) -> Membership:
+        return join_cluster(
+            options.cluster,
+            options.node,
+            port,
+            options.keeper.absolute(),
+            replicated=options.replicated,
+            lag_s=options.lag,
+        )
+
     switches = Switches()
-    server = Server(directory, switches)
-    listening = await server.listen(host, port)
+    server = Server(options.data_dir, switches, join if options.cluster else None)
+    listening = await server.listen(options.host, options.port)
     control_at = None
-    if control_port is not None:
+    if options.control_port is not None:
         from app.sandbox.clickhouse.control import open_control  # noqa: PLC0415  0.3 s for aiohttp
 
-        control_at = await open_control(switches, control_port)
+        control_at = await open_control(switches, options.control_port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # after the engine, which installs its own
         loop.add_signal_handler(number, stop.set)
-    sys.stdout.write(f"ClickHouse sandbox ready on {host}:{listening.port} pid {os.getpid()}\n")
+    sys.stdout.write(
+        f"ClickHouse sandbox ready on {options.host}:{listening.port} pid {os.getpid()}\n"
+    )
     if control_at is not None:
         sys.stdout.write(f"ClickHouse sandbox control on 127.0.0.1:{control_at}\n")
     sys.stdout.flush()

@@ -8,6 +8,7 @@ A record of the journal is one of
 
     {"sql": …}                         a statement that was acknowledged
     {"sql": …, "failed": true}         one that stopped at an entity, with those before it done
+    {"sql": …, "as": [user, database]}  one that only its sender can run again
     {"together": […], "methods": {…}}  from a compaction: statements in any order, users' secrets
 """
 
@@ -16,9 +17,9 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from app.sandbox.clickhouse.access_statements import (
@@ -30,8 +31,10 @@ from app.sandbox.clickhouse.credentials import Method
 from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineSession
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.journal import Journal
+from app.sandbox.clickhouse.shared_journal import SharedJournal
 from app.sandbox.clickhouse.snapshot import render_snapshot
 from app.sandbox.clickhouse.switches import ReadOnly, Stop, Switches
+from app.sandbox.clickhouse.tokens import render_name
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +52,12 @@ _COMPACT_AFTER = 1500  # records beyond those that the last compaction left: 0.4
 
 
 class Access:
-    def __init__(self, engine: Engine, directory: Path, switches: Switches) -> None:
-        self._switches = switches
-        self._journal = Journal(directory / "access.journal")
+    """`journal`: this server's own, or the one that it shares with the nodes of its cluster."""
+
+    def __init__(
+        self, engine: Engine, journal: Journal | SharedJournal, switches: Switches
+    ) -> None:
+        self._engine, self._switches, self._journal = engine, switches, journal
         self._lock = threading.Lock()
         self._methods: dict[str, tuple[Method, ...]] = {}
         self._compacted = 0
@@ -65,17 +71,31 @@ class Access:
         """Bring back what was acknowledged."""
         self._methods = {ADMIN: (Method("plaintext_password"),)}
         self._admin.run("SET max_threads = 1")  # twice as fast for statements run together
-        for text in self._journal.open():
+        self._do_again(self._journal.open())
+        self._admin.run("SET max_threads = DEFAULT")
+        if self._journal.shared and self._journal.records > _COMPACT_AFTER:
+            with self._journal.writing() as news:
+                self._do_again(news)
+                if self._journal.may_be_replaced():
+                    self._compact()
+
+    def follow(self) -> None:
+        """Do what other nodes did, as far as it is due."""
+        with self._lock:
+            self._do_again(self._journal.due())
+
+    def _do_again(self, texts: Iterable[str]) -> None:
+        for text in texts:
             record = json.loads(text)
             if "sql" in record:
-                self._run_again(record["sql"])
+                self._run_again(record["sql"], *record.get("as", (ADMIN, "default")))
             else:
                 self._run_together(record["together"])
                 self._methods |= {
                     name: tuple(Method(**method) for method in methods)
                     for name, methods in record["methods"].items()
                 }
-        self._admin.run("SET max_threads = DEFAULT")
+                self.generation += 1
 
     def execute(self, session: EngineSession, sql: str, caller: str, database: str) -> bytes:
         """Run one access statement as `session`; when this returns or raises, it is on disk."""
@@ -102,14 +122,15 @@ class Access:
                 f"DB::Exception: Cannot change {statement.read_only} in users_xml "
                 "because this storage is readonly",
             )
-        with self._lock:
+        with self._lock, self._journal.writing() as news:
+            self._do_again(news)
             try:
                 result = session.run(statement.sql)
             except ServerError as error:
                 self._keep_what_was_done(statement, error)
                 raise
             self._follow(statement, statement.users)
-            self._keep(statement.journal)
+            self._keep(_record(statement, caller, database, shared=self._journal.shared))
             return result
 
     def methods(self, user: str) -> tuple[Method, ...]:
@@ -124,8 +145,21 @@ class Access:
         if not late and (statement.entities == 1 or error.code in _NOTHING_DONE):
             return
         self._follow(statement, self._done(statement))
-        again = late or _DONE_IN_ORDER.get(statement.verb) == error.code
-        self._keep(statement.journal if again else None, failed=True)
+        if (late or _DONE_IN_ORDER.get(statement.verb) == error.code) and statement.journal:
+            self._keep({"sql": statement.journal, "failed": True})
+        else:
+            self._keep(
+                {"together": self._users_now(), "methods": {}} if self._journal.shared else None
+            )
+
+    def _users_now(self) -> list[str]:
+        """Return what gives every user the default roles, settings and grantees that it has.
+
+        That is what a statement can have left half done in no order that is known.
+        """
+        users = [sql for (sql,) in self._admin.rows("SHOW ACCESS") if sql.startswith("CREATE USER")]
+        every = (sql for together in render_snapshot(users, self._methods) for sql in together)
+        return [sql for sql in every if sql.startswith("ALTER USER")]
 
     def _done(self, statement: AccessStatement) -> tuple[str, ...]:
         """Return the users of a statement that stopped half-way to whom it was done."""
@@ -155,12 +189,14 @@ class Access:
             if moved is not None:
                 self._methods[statement.new_name] = moved
 
-    def _keep(self, sql: str | None, *, failed: bool = False) -> None:
+    def _keep(self, record: Mapping[str, Any] | None) -> None:
+        """Write down what was done: as `record`, or as the state that there is now."""
         behind, self._behind = self._behind, True
-        if behind or sql is None or self._journal.records > self._compacted + _COMPACT_AFTER:
+        much = not self._journal.shared and self._journal.records > self._compacted + _COMPACT_AFTER
+        if behind or record is None or much:
             self._compact()
         else:
-            self._journal.append(json.dumps({"sql": sql} | ({"failed": True} if failed else {})))
+            self._journal.append(json.dumps(record))
         self._behind = False
 
     def _compact(self) -> None:
@@ -179,16 +215,42 @@ class Access:
         }
         yield {"together": [], "methods": secrets}
 
-    def _run_again(self, sql: str) -> None:
+    def _run_again(self, sql: str, caller: str, database: str) -> None:
         """Do again what was once acknowledged, in full or up to where it stopped."""
-        statement = parse_access_statement(sql, ADMIN, "default")
+        statement = parse_access_statement(sql, caller, database)
         users: Sequence[str] = statement.users
         try:
-            self._admin.run(statement.sql)
+            self._run_as(statement.sql, caller, database)
         except ServerError as error:
             log.info("journal.stopped code=%d", error.code)
             users = self._done(statement)
         self._follow(statement, users)
+
+    def _run_as(self, sql: str, caller: str, database: str) -> None:
+        if (caller, database) == (ADMIN, "default"):
+            self._admin.run(sql)
+            return
+        session = self._engine.connect()
+        with self._database(database), closing(session):
+            session.run(f"USE {render_name(database)}")
+            if caller != ADMIN:
+                session.run(f"EXECUTE AS {render_name(caller)}")
+            session.run(sql)
+
+    @contextmanager
+    def _database(self, name: str) -> Iterator[None]:
+        """Have a database of that name for a while: names of tables are completed with it.
+
+        The node that a statement was sent to has it; this one may have none.
+        """
+        there = self._admin.rows(f"EXISTS DATABASE {render_name(name)}") == [[1]]
+        if not there:
+            self._admin.run(f"CREATE DATABASE {render_name(name)} ENGINE = Memory")
+        try:
+            yield
+        finally:
+            if not there:
+                self._admin.run(f"DROP DATABASE {render_name(name)}")
 
     def _run_together(self, statements: Sequence[str]) -> None:
         """Run statements that do not depend on one another: five times as fast as one by one."""
@@ -202,6 +264,15 @@ class Access:
                     self._admin.run(sql)
                 except ServerError as error:  # those that were done are refused: they exist
                     log.info("journal.refused code=%d", error.code)
+
+
+def _record(
+    statement: AccessStatement, caller: str, database: str, *, shared: bool
+) -> dict[str, Any] | None:
+    """Return what to write down of a statement that was done; None where nothing says it all."""
+    if statement.journal is not None:
+        return {"sql": statement.journal}
+    return {"sql": statement.sql, "as": [caller, database]} if shared else None
 
 
 def _may(session: EngineSession, right: str, caller: str) -> bool:

@@ -20,9 +20,8 @@ from app.sandbox.clickhouse.tokens import render_name
 ADMIN = "default"
 _ERROR_NAMES = "SELECT number, errorCodeToName(number) AS name FROM numbers(2000) WHERE name != ''"
 
-# The engine reads both from the working directory. Default's rights are those that a server's
-# `default` has once access_management is on.
-_CONFIG = "<clickhouse><users_config>users.xml</users_config></clickhouse>\n"
+# The engine reads it from the working directory, as its config.xml says. Default's rights are those
+# that a server's `default` has once access_management is on.
 _USERS = f"""<clickhouse>
 <profiles><default/></profiles>
 <quotas><default/></quotas>
@@ -58,22 +57,25 @@ class Engine:
         self._first: EngineSession | None = None  # when the last one closes, the engine goes
 
     @classmethod
-    def start(cls, directory: Path) -> Engine:
+    def start(cls, directory: Path, config: str, storage: str) -> Engine:
         """Return the running engine. The process works in `directory` from here on.
+
+        `config`: its config.xml. `storage`: what it calls the place where users and roles are kept.
 
         Raises CannotStart where it is not a build that is known.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / "users.xml").write_text(_USERS)
-        (directory / "config.xml").write_text(_CONFIG)
+        (directory / "config.xml").write_text(config)
         os.chdir(directory)
         import chdb  # noqa: PLC0415  half a second and 300 MB, and it reads the working directory
 
         library = Path(chdb.__file__).parent / "_chdb.abi3.so"
         engine = cls(chdb._chdb, directory)  # noqa: SLF001  the classes above it cost a copy
         session = engine.connect()
-        open_access_control(library, session.run)
+        open_access_control(library, session.run, storage)
         tempfile.tempdir = str(directory)  # where the blocks of INSERTs wait
+        session.run(_user_directories(storage))
         for statement in _CANARY:
             try:
                 session.run(statement)
@@ -103,6 +105,22 @@ class Engine:
         assert self._first is not None  # noqa: S101  `start` has set it
         names = self._first.rows(_ERROR_NAMES)
         return {int(code): name for code, name in names}
+
+
+def _user_directories(storage: str) -> str:
+    """Return what makes `system.user_directories` tell of the storages that a server has.
+
+    The engine has one, in which a server's two are together; only the names tell them apart.
+    """
+    key = "zookeeper_path" if storage == "replicated" else "path"
+    place = "/clickhouse/access/" if storage == "replicated" else "/var/lib/clickhouse/access/"
+    return (
+        "CREATE OR REPLACE VIEW system.user_directories SQL SECURITY NONE AS "
+        "SELECT 'users_xml' AS name, 'users_xml' AS type, "
+        """'{"path":"users.xml"}' AS params, toUInt64(1) AS precedence """
+        f"UNION ALL SELECT '{storage}', '{storage}', "
+        f"""'{{"{key}":"{place}"}}', toUInt64(2)"""
+    )
 
 
 class EngineSession:

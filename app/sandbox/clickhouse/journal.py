@@ -15,6 +15,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.sandbox.clickhouse.faults import CannotStart
@@ -24,11 +25,17 @@ _HEADER = struct.Struct("<II")
 
 
 class Journal:
-    """`records`: how many it holds. One writer at a time; the caller sees to that."""
+    """`records`: how many it holds. One writer at a time; the caller sees to that.
+
+    A server's own journal: nobody else writes it, so nothing in it is ever due.
+    """
+
+    shared = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = -1
+        self._end = 0  # of what was read or written here
         self.records = 0
 
     def open(self) -> list[str]:
@@ -41,17 +48,44 @@ class Journal:
             raise CannotStart(f"{self._path} is not a journal of this server; move it away")
         texts, end = _read(content, self._path)
         self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        if end < len(content):
-            os.ftruncate(self._file, end)
-            os.fsync(self._file)
-        os.lseek(self._file, 0, os.SEEK_END)
-        self.records = len(texts)
+        self._end, self.records = end, len(texts)
+        self.cut()
         return texts
+
+    @contextmanager
+    def writing(self) -> Iterator[list[str]]:
+        yield []
+
+    def due(self) -> list[str]:
+        return []
+
+    def may_be_replaced(self) -> bool:
+        return True
+
+    def read_on(self) -> list[str]:
+        """Return what another process has appended meanwhile; a torn tail may still grow whole."""
+        size = os.fstat(self._file).st_size - self._end
+        if size <= 0:
+            return []
+        content = os.pread(self._file, size, self._end)
+        found = [(end, text) for _, end, text in _records(content, 0) if text is not None]
+        if found:
+            self._end += found[-1][0]
+            self.records += len(found)
+        return [text for _, text in found]
+
+    def cut(self) -> None:
+        """Cut off the torn tail that a process left which died in the middle of an append."""
+        if os.fstat(self._file).st_size > self._end:
+            os.ftruncate(self._file, self._end)
+            os.fsync(self._file)
 
     def append(self, text: str) -> None:
         """Keep `text`. Once this returns, no crash loses it; before, it may be there or not."""
-        _write(self._file, _render(text))
+        record = _render(text)
+        _write(self._file, record, self._end)
         os.fdatasync(self._file)
+        self._end += len(record)
         self.records += 1
 
     def replace(self, texts: Iterable[str]) -> None:
@@ -63,7 +97,7 @@ class Journal:
         for text in texts:
             content += _render(text)
             count += 1
-        _write(file, bytes(content))
+        _write(file, bytes(content), 0)
         os.fsync(file)
         new.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -72,7 +106,7 @@ class Journal:
         finally:
             os.close(folder)
         self.close()
-        self._file, self.records = file, count
+        self._file, self._end, self.records = file, len(content), count
 
     def close(self) -> None:
         if self._file >= 0:
@@ -85,18 +119,18 @@ def _render(text: str) -> bytes:
     return _HEADER.pack(len(data), zlib.crc32(data)) + data
 
 
-def _write(file: int, data: bytes) -> None:
+def _write(file: int, data: bytes, at: int) -> None:
     """Write all of it: a short write is legal for a file, too (POSIX write)."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]
+    written = 0
+    while written < len(data):
+        written += os.pwrite(file, data[written:], at + written)
 
 
 def _read(content: bytes, path: Path) -> tuple[list[str], int]:
     """Return the whole records' texts and where the last one ends."""
     texts = []
     at = len(_MAGIC)
-    for start, end, text in _records(content):
+    for start, end, text in _records(content, at):
         if text is None:
             if end < len(content) and any(content[end:]):
                 raise CannotStart(f"{path} is damaged at byte {start}; restore a copy of it")
@@ -106,9 +140,8 @@ def _read(content: bytes, path: Path) -> tuple[list[str], int]:
     return texts, at
 
 
-def _records(content: bytes) -> Iterator[tuple[int, int, str | None]]:
+def _records(content: bytes, at: int) -> Iterator[tuple[int, int, str | None]]:
     """Yield each record's start, end and text; None, once and last, for one that is not whole."""
-    at = len(_MAGIC)
     while at < len(content):
         start = at + _HEADER.size
         if start > len(content):

@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 from app.sandbox.clickhouse.engine import EngineInsert
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
 from app.sandbox.clickhouse.queries import Query
-from app.sandbox.clickhouse.session import Services, Session
+from app.sandbox.clickhouse.services import Services
+from app.sandbox.clickhouse.session import Session
 from app.sandbox.clickhouse.statements import Statement, Use, parse_statement
 from app.sandbox.clickhouse.user_session import UserSession
 from app.sandbox.clickhouse.wire import FromClient, Wire, split_blocks
@@ -109,10 +110,10 @@ class NativeClient:
                 await self._stream(_prepared(user, query, statement))
             case Use.INSERT_DATA:
                 await self._insert(query, statement)
-            case Use.ACCESS:  # short, and done to its end: half of it would have to be kept
-                await self._session.call(_run, user, query, statement, self._services)
             case _:
-                result = await self._watched(_run, user, query, statement, self._services)
+                # An access statement is short, and done to its end: half of it had to be kept.
+                run = self._session.call if statement.use is Use.ACCESS else self._watched
+                result = await run(_run, user, query, statement, self._services)
                 for block in await split_blocks(result) if result else ():
                     self._wire.data(block)
 
@@ -193,7 +194,7 @@ def _close(blocks: Iterator[bytes]) -> None:
 
 def _run(user: UserSession, query: Query, statement: Statement, services: Services) -> bytes:
     user.prepare(query, statement)
-    return user.run(statement, services.access, services.running)
+    return user.run(statement, services.access, services.running, services.cluster)
 
 
 def _begin_insert(

@@ -42,6 +42,7 @@ from app.sandbox.clickhouse.machine_code import PROCESSORS, Processor
 # Slots of IAccessStorage's vtable in 26.9.
 _IS_READ_ONLY, _RETURNS_FALSE, _INSERT, _REMOVE, _UPDATE = 5, 7, 24, 25, 26
 _STORAGE_SIZE = 400  # bytes of a UsersConfigAccessStorage that are looked at
+_NAMED, _TEXT_SIZE = b"users_xml", 24  # what it is called from the start; bytes of a std::string
 
 # The switches of AccessControl, in the order of its source: three that are true from the start
 # (plaintext and missing passwords allowed), nine that are false, then bcrypt's work factor.
@@ -53,8 +54,10 @@ _PROBE = "CREATE USER `sandbox probe`"
 _STORAGE_NOT_FOUND = 514  # ACCESS_STORAGE_FOR_INSERTION_NOT_FOUND: the closed engine's answer
 
 
-def open_access_control(library: Path, query: Callable[[str], object]) -> None:
+def open_access_control(library: Path, query: Callable[[str], object], name: str) -> None:
     """Make the running engine accept access statements. `query` runs one statement as its admin.
+
+    `name`: what the storage is called from here on, as IN and `system.users` know it.
 
     Raises CannotStart, having changed nothing, where the library is not a known build. Call once.
     """
@@ -63,6 +66,7 @@ def open_access_control(library: Path, query: Callable[[str], object]) -> None:
     control, storage = _listen(image, processor, query)
     inner = _inner_storage(storage, image)
     switches = _switches(control)
+    _rename(storage, name.encode())
     _redirect(image, processor, inner)
     for switch in (*_SERVER_DEFAULTS, _IMPERSONATION):
         ctypes.memset(switches + switch, 1, 1)
@@ -145,6 +149,18 @@ def _inner_storage(storage: int, image: _Image) -> int:
     if words.count(image.memory) != 1:
         raise CannotStart(f"the embedded engine's storage is built in another way; {ELSEWHERE}")
     return 8 * words.index(image.memory)
+
+
+def _rename(storage: int, name: bytes) -> None:
+    """Give the storage another name: it is a short text, so its bytes lie in the object itself.
+
+    The last of its 24 bytes is how long it is (libc++, alternate string layout).
+    """
+    content = ctypes.string_at(storage, _STORAGE_SIZE)
+    at = content.find(_NAMED + b"\0")
+    if at < 0 or content[at + _TEXT_SIZE - 1] != len(_NAMED) or len(name) >= _TEXT_SIZE:
+        raise CannotStart(f"the embedded engine's storage has no name; {ELSEWHERE}")
+    ctypes.memmove(storage + at, name.ljust(_TEXT_SIZE - 1, b"\0") + bytes([len(name)]), _TEXT_SIZE)
 
 
 def _switches(control: int) -> int:

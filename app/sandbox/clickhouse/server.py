@@ -6,17 +6,14 @@ import asyncio
 import fcntl
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.sandbox.clickhouse.access import Access
-from app.sandbox.clickhouse.conduct import Conduct
-from app.sandbox.clickhouse.engine import Engine
 from app.sandbox.clickhouse.faults import CannotStart
-from app.sandbox.clickhouse.login import Doorkeeper
+from app.sandbox.clickhouse.membership import Membership
 from app.sandbox.clickhouse.native import NativeClient
-from app.sandbox.clickhouse.running import Running
-from app.sandbox.clickhouse.session import Services
+from app.sandbox.clickhouse.services import open_services
 from app.sandbox.clickhouse.switches import Switches
 from app.sandbox.clickhouse.wire import Wire
 
@@ -34,8 +31,11 @@ class Listening:
 class Server:
     """`start` and `close` once each. The process serves one data directory."""
 
-    def __init__(self, directory: Path, switches: Switches) -> None:
-        self._switches = switches
+    def __init__(
+        self, directory: Path, switches: Switches, join: Callable[[int], Membership] | None = None
+    ) -> None:
+        """`join` says which place in a cluster the server on that port has."""
+        self._switches, self._join = switches, join
         self._directory = directory.absolute()
         self._lock = -1
         self._sessions: set[asyncio.Task[None]] = set()
@@ -53,17 +53,16 @@ class Server:
                 f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
                 "choose another --port"
             ) from error
-        self._services = await asyncio.to_thread(self._open)
+        opened: int = server.sockets[0].getsockname()[1]
+        self._services = await asyncio.to_thread(
+            open_services,
+            self._directory,
+            opened,
+            self._switches,
+            self._join(opened) if self._join is not None else None,
+        )
         await server.start_serving()
-        return Listening(server, server.sockets[0].getsockname()[1])
-
-    def _open(self) -> Services:
-        engine = Engine.start(self._directory / "engine")
-        access = Access(engine, self._directory, self._switches)
-        access.restore()
-        doorkeeper, running = Doorkeeper(engine, access), Running(engine)
-        conduct = Conduct(self._switches, running)
-        return Services(engine, access, doorkeeper, running, conduct, engine.time_zone)
+        return Listening(server, opened)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._services.conduct.admits():

@@ -7,33 +7,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from app.sandbox.clickhouse.access import Access
-from app.sandbox.clickhouse.conduct import Conduct
-from app.sandbox.clickhouse.engine import Engine
-from app.sandbox.clickhouse.login import Doorkeeper
 from app.sandbox.clickhouse.queries import Query
-from app.sandbox.clickhouse.running import Running
+from app.sandbox.clickhouse.services import Services
 from app.sandbox.clickhouse.user_session import UserSession
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _BETWEEN_KILLS_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all sessions share."""
-
-    engine: Engine
-    access: Access
-    doorkeeper: Doorkeeper
-    running: Running
-    conduct: Conduct
-    time_zone: str
 
 
 class Session:

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from itertools import pairwise
 
 from app.sandbox.clickhouse.faults import ServerError
+from app.sandbox.clickhouse.on_cluster import split_on_cluster
 from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, read_tokens
 
 
@@ -38,6 +39,7 @@ class Statement:
     target: str = ""
     columns: str = ""
     settings: str = ""
+    cluster: str = ""  # from its ON CLUSTER clause, which `sql` is without
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -66,6 +68,9 @@ def parse_statement(sql: str) -> Statement:
         raise ServerError(_SYNTAX_ERROR, "DB::Exception: Syntax error: Empty query")
     _refuse_files(tokens)
     sql = sql[: tokens[-1].end]
+    sql, cluster = split_on_cluster(sql, after_execute_as(tokens))
+    if cluster:
+        return replace(parse_statement(sql), cluster=cluster)
     first = tokens[0]
     if first.is_word("INSERT"):
         found = split_insert(sql)

@@ -75,7 +75,13 @@ class Refuse(Rule, frozen=True, kw_only=True, tag="refuse"):
     """Close new connections as soon as they are there."""
 
 
-AnyRule = Slow | Fail | Break | ReadOnly | Stop | Refuse
+class Lag(Rule, frozen=True, kw_only=True, tag="lag"):
+    """Follow what other nodes do to a replicated access storage this much later."""
+
+    seconds: _Seconds
+
+
+AnyRule = Slow | Fail | Break | ReadOnly | Stop | Refuse | Lag
 _S = TypeVar("_S", bound=OnStatement)
 
 
@@ -130,6 +136,12 @@ class Switches:
     def refuses(self) -> bool:
         """Tell whether a connection that has just come is to be closed."""
         return bool(self._take(lambda rule: isinstance(rule, Refuse)))
+
+    def lag_s(self, usual_s: float) -> float:
+        """Return how late this node learns of what others did: `usual_s` where no rule says."""
+        with self._lock:
+            lags = [rule.seconds for rule in self._rules.values() if isinstance(rule, Lag)]
+        return max(lags, default=usual_s)
 
     def take(self, kind: type[_S], sql: str, user: str) -> list[_S]:
         """Return the rules of a kind that a statement runs into: each has acted once more."""

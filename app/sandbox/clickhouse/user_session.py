@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.sandbox.clickhouse.access import Access
+from app.sandbox.clickhouse.cluster import Cluster, unknown_cluster
 from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineInsert, EngineSession
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.kill import run_kill
@@ -101,9 +102,16 @@ class UserSession:
             described = self._session.rows(f"DESCRIBE ({sql}\n)")
             yield header_block((name, kind) for name, kind, *_ in described)
 
-    def run(self, statement: Statement, access: Access, running: Running) -> bytes:
+    def run(
+        self, statement: Statement, access: Access, running: Running, cluster: Cluster | None
+    ) -> bytes:
         """Run anything but a SELECT or an INSERT of the client's blocks; return its result."""
         sql = statement.sql
+        if statement.cluster:
+            if cluster is None:
+                raise unknown_cluster(statement.cluster)
+            database = self._database or "default"
+            return cluster.run(self._session, statement, self._user, database)
         match statement.use:
             case Use.ACCESS:
                 return access.execute(self._session, sql, self._user, self._database or "default")
