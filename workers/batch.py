@@ -18,10 +18,17 @@ _PAGE = 100  # events read at once: one may name many thousand members
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The events of a batch that touch one user."""
+    """The events of a batch that touch one user. `at_ms`: when the last of them was committed.
+
+    `itself`: one of them changes the user's own document; `leaves`: one takes it, and nobody else,
+    out of a group.
+    """
 
     first: int
     last: int
+    at_ms: int = 0
+    itself: bool = False
+    leaves: bool = False
 
 
 @dataclass(slots=True)
@@ -47,9 +54,17 @@ class Batch:
 
     def touch(self, event: Event, users: Iterable[str]) -> None:
         """Count `event` to the batch; it touches these users."""
+        itself = event.type in SUBJECT_KINDS
+        leaves = len(event.removed) == 1 and not event.added and not event.all_members
         for user in users:
             span = self.users.get(user)
-            self.users[user] = Span(span.first if span else event.seq, event.seq)
+            self.users[user] = Span(
+                span.first if span else event.seq,
+                event.seq,
+                event.at_ms,
+                itself or (span is not None and span.itself),
+                (leaves and user in event.removed) or (span is not None and span.leaves),
+            )
         self.cursor = event.seq
         self.requests.append(event.request_id)
 

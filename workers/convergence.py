@@ -25,6 +25,7 @@ from workers.access.steps import (
     UserStep,
     narrow,
 )
+from workers.brake import Brake, Braking
 from workers.clickhouse.apply import Failure, apply
 from workers.clickhouse.target import Target
 from workers.lease import Lease
@@ -56,6 +57,7 @@ class Outcome:
     letters: Mapping[str, Letter] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
+    braking: Braking = field(default_factory=Braking)
     steps: int = 0
     wiped: bool = False
 
@@ -66,7 +68,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
-    """One batch's way onto the target. `log_comment` goes with each statement (promise 9)."""
+    """One batch's way onto the target. `log_comment` goes with each statement (promise 9). Without
+    a `brake` nothing is held.
+    """
 
     setup: Setup
     store: LaneStore
@@ -76,6 +80,7 @@ class Convergence:
     vocabulary: frozenset[str]
     clock: Clock
     log_comment: str
+    brake: Brake | None = None
 
     async def run(
         self, ids: Sequence[str], retry: frozenset[str] | None, strays: Sequence[str] = ()
@@ -89,7 +94,8 @@ class Convergence:
         fresh = retry != frozenset()
         outcome = await self._attempt(ids, retry, strays, fresh=fresh)
         if outcome.faults and not fresh:  # perhaps only since the roles are not what they were
-            outcome = await self._attempt(ids, retry, strays, fresh=True)
+            braking = outcome.braking
+            outcome = await self._attempt(ids, retry, strays, fresh=True, braking=braking)
         return outcome
 
     async def _attempt(
@@ -99,6 +105,7 @@ class Convergence:
         strays: Sequence[str],
         *,
         fresh: bool,
+        braking: Braking | None = None,
     ) -> Outcome:
         now_s = self.clock.now_ms() / 1000
         people = await gather(self.subjects, self.setup.rules, ids, strays, now_s=now_s)
@@ -117,7 +124,7 @@ class Convergence:
             if not sent or not self._has_lost_a_race(actual, outcome):
                 break
         self._settle_roles(actual, recorded, outcome)
-        await self._place_users(people, actual, outcome, fresh=fresh)
+        await self._place_users(people, actual, outcome, fresh=fresh, braking=braking)
         return outcome
 
     async def _observe(self, people: People, *, fresh: bool) -> Actual:
@@ -203,7 +210,13 @@ class Convergence:
                 outcome.roles[role] = None
 
     async def _place_users(
-        self, people: People, actual: Actual, outcome: Outcome, *, fresh: bool
+        self,
+        people: People,
+        actual: Actual,
+        outcome: Outcome,
+        *,
+        fresh: bool,
+        braking: Braking | None,
     ) -> None:
         policy = self.setup.policy(self.vocabulary)
         failed: dict[str, Failure] = {}
@@ -211,7 +224,11 @@ class Convergence:
         for turn in range(_ROUNDS + 1):
             wanted = people.wanted(actual)
             decided = plan(wanted, actual, policy)
-            steps = _without(decided.steps, failed)
+            if turn == 0:
+                # A second attempt keeps what was judged before the first had changed anything.
+                outcome.braking = braking or await self._brake(decided, wanted, actual, outcome)
+            waiting = outcome.braking.names
+            steps = _without(decided.steps, failed.keys() | waiting)
             if not steps or turn == _ROUNDS:
                 break
             made = await self._intend(steps, wanted)
@@ -224,13 +241,29 @@ class Convergence:
             people = people.told(_without_failed(made, steps, failed)).with_applied(secrets)
             outcome.secrets |= secrets
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
-        _add_faults(outcome, people, decided, wanted, failed)
+        _add_faults(outcome, people, decided, wanted, failed, waiting)
+        held = {i for i, loss in outcome.braking.held.items() if loss is not None}
+        outcome.tried -= held
+        people = people.without(held)
         _add_names(outcome, people, actual, intended, refused)
         outcome.ends = {
             i: person.want.login.until
             for i, person in people.persons.items()
             if person.want.active and person.want.login.until is not None
         }
+
+    async def _brake(
+        self,
+        decided: Plan,
+        wanted: Sequence[Wanted],
+        actual: Actual,
+        outcome: Outcome,
+    ) -> Braking:
+        if self.brake is None:
+            return Braking()
+        ids = dict.fromkeys(resource_behind(want.resource_id) for want in wanted)
+        before = await self.brake.look(ids)
+        return await self.brake.hold(decided.steps, wanted, actual, before, outcome.letters)
 
     async def _intend(self, steps: Iterable[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:
         """Note the names that these steps make, before the first of them is sent."""
@@ -289,12 +322,13 @@ def _secrets_set(
     }
 
 
-def _add_faults(
+def _add_faults(  # noqa: PLR0917 - one caller, every part its own
     outcome: Outcome,
     people: People,
     decided: Plan,
     wanted: Iterable[Wanted],
     failed: Mapping[str, Failure],
+    waiting: Collection[str],
 ) -> None:
     """Blame whoever is refused, and whoever is still not what the last plan wants."""
     for refusal in (*people.refusals, *decided.refusals):
@@ -310,6 +344,8 @@ def _add_faults(
     owners |= {want.name: want.resource_id for want in wanted if want.name is not None}
     for step in decided.steps:
         for name in step.names:
+            if name in waiting:
+                continue
             failure = failed.get(name)
             error = failure.error if failure else f"{type(step).__name__} had no effect"
             outcome.fault(

@@ -18,11 +18,12 @@ import structlog
 
 from app.clock import Clock
 from app.config.settings import WorkerSettings
-from app.directory.lanes import Acknowledgement, Held, LaneStore
+from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.link import Link
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, LeaseLost, TargetError
 from workers.batch import Batch, Work
+from workers.brake import Brake, settle
 from workers.clickhouse.target import Target
 from workers.convergence import Convergence, Outcome
 from workers.lease import Lease
@@ -41,12 +42,14 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Progress:
     """How far the holder of a lane is. `attempts`: failures in a row. `in_hand`: the users about
-    whom statements may have been sent that are not acknowledged.
+    whom statements may have been sent that are not acknowledged. `is_undecided`: losses are held of
+    which nobody has said yet whether they are too many.
     """
 
     cursor: int
     attempts: int
     in_hand: Sequence[str] = ()
+    is_undecided: bool = False
 
 
 @dataclass(slots=True)
@@ -88,7 +91,7 @@ class Lane:
             sent_at=sent_at,
             clock=self.clock,
         )
-        progress = Progress(held.cursor, held.attempts)
+        progress = Progress(held.cursor, held.attempts, is_undecided=held.is_undecided)
         try:
             async with lease.kept():
                 return await self._work(held, lease, progress)
@@ -149,6 +152,8 @@ class Lane:
     ) -> None:
         """Bring a batch onto the target, in parts if it is large, and acknowledge it."""
         started = self.clock.monotonic()
+        users, size = list(batch.users), _PARTS * self.settings.batch_users
+        parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
         convergence = Convergence(
             setup=self.setup,
             store=self.store,
@@ -158,10 +163,18 @@ class Lane:
             vocabulary=vocabulary,
             clock=self.clock,
             log_comment=self._comment(batch, lease),
+            brake=Brake(
+                store=self.store,
+                target=self.target,
+                limit=self.setup.limit,
+                clock=self.clock,
+                spans=batch.users,
+                is_part=len(parts) > 1,
+                is_walking=batch.resync is not None,
+            ),
         )
-        users, size = list(batch.users), _PARTS * self.settings.batch_users
-        parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
+        is_decided = False
         if strays:
             log.warning(
                 "users.strayed",
@@ -178,10 +191,17 @@ class Lane:
             retry, strays = frozenset(), []
             steps, letters = steps + outcome.steps, letters + len(outcome.faults)
             await self._look_at_the_end(outcome.ends)
+            if outcome.braking.held:
+                progress.is_undecided = True
+                is_decided = is_decided or outcome.braking.is_decided
             if outcome.wiped and progress.cursor:
                 log.warning("target.wiped", tenant=self.setup.tenant, target=self.setup.target)
                 await self.store.ask(resync=True)
         progress.cursor, progress.attempts, progress.in_hand = batch.cursor, 0, ()
+        is_walking = batch.resync is not None and batch.resync.reached != RESYNC_DONE
+        if progress.is_undecided and (is_decided or not is_walking):
+            await self._settle_losses(lease, is_decided=is_decided)
+            progress.is_undecided = False
         log.info(
             "lane.drained",
             tenant=self.setup.tenant,
@@ -194,6 +214,18 @@ class Lane:
             resync=batch.resync.reached if batch.resync else None,
             duration_s=round(self.clock.monotonic() - started, 4),
         )
+
+    async def _settle_losses(self, lease: Lease, *, is_decided: bool) -> None:
+        stays = await settle(
+            self.store,
+            self.target,
+            self.setup.limit,
+            lease.epoch,
+            now_ms=self.clock.now_ms(),
+            is_decided=is_decided,
+        )
+        if stays:
+            log.error("lane.blocked", tenant=self.setup.tenant, target=self.setup.target)
 
     def _acknowledgement(self, batch: Batch, outcome: Outcome) -> Acknowledgement:
         now_ms = self.clock.now_ms()
@@ -228,6 +260,9 @@ class Lane:
             letters={**dict.fromkeys(over), **parked},
             roles=outcome.roles,
             secrets={i: digest or None for i, digest in outcome.secrets.items()},
+            held=outcome.braking.held,
+            spent=outcome.braking.spent,
+            run=outcome.braking.run,
             resync=batch.resync,
         )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from app.directory.lanes import STRAY
 from app.directory.subjects import Subject, Subjects
 from app.errors import InvalidValue
 from workers.access.desired import Rules, identity
 from workers.access.model import Actual, Refusal, Wanted
 
 _OLD = "\n"  # between a resource's id and an old name of its; no id can hold it
-_STRAY = "stray:"  # what the id of a user begins with that no resource is behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,11 @@ class People:
         }
         return replace(self, persons=persons)
 
+    def without(self, ids: Collection[str]) -> People:
+        """Return the same without these, by resource id."""
+        persons = {i: person for i, person in self.persons.items() if i not in ids}
+        return replace(self, persons=persons)
+
     def names(self) -> set[str]:
         """Return every name that the target has to be asked about."""
         named = {p.want.name for p in self.persons.values() if p.want.name is not None}
@@ -124,7 +129,7 @@ async def gather(
     wanted = {person.want.name for person in persons.values()}
     for name in strays:
         if name not in wanted and name not in intents:
-            stray = Wanted(resource_id=_STRAY + name, name=name, active=False)
+            stray = Wanted(resource_id=STRAY + name, name=name, active=False)
             persons[stray.resource_id] = Person(want=stray, applied=name, candidates=(name,))
     known = {i: person for i, person in persons.items() if person.want.name or person.candidates}
     # A name that is acknowledged for one and only intended for another is still the first one's:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.config.rolemap import digest
 from app.config.settings import Settings
 from workers.access.desired import Rules, role_definitions
+from workers.access.guard import Limit
 from workers.access.model import Policy, RoleDefinition
 from workers.clickhouse.pool import Endpoint
 
@@ -27,6 +28,7 @@ class Setup:
     marker: str
     drop_deleted: bool
     protected_names: frozenset[str]
+    limit: Limit
     digest: str
 
     @classmethod
@@ -50,6 +52,7 @@ class Setup:
             marker=configured.marker_role,
             drop_deleted=configured.on_delete == "drop",
             protected_names=frozenset({settings.targets[target].user}),
+            limit=Limit(settings.guard.max_share, settings.guard.at_least),
             digest=digest(configured),
         )
 

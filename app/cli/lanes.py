@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import click
+
 from app.cli.linked import wake
 from app.cli.lookup import LaneName
 from app.cli.output import iso
 from app.config.settings import Settings
-from app.directory.lanes import LaneStatus, LaneStore
+from app.directory.lanes import LaneStatus, LaneStore, read_statuses
 from app.directory.link import Link
 
-Order = Literal["pause", "resume", "resync"]
+Order = Literal["pause", "resume", "confirm", "resync"]
 
 
 async def states(link: Link, lanes: Sequence[LaneName]) -> list[dict[str, Any]]:
     """Return a row for each lane, in the given order."""
-    return [_row(await LaneStore(link, *lane).status()) for lane in lanes]
+    return [_row(status) for status in (await read_statuses(link, lanes)).values()]
 
 
 async def ordered(
     link: Link, settings: Settings, lanes: Sequence[LaneName], order: Order
 ) -> list[dict[str, Any]]:
-    """Give the order to each lane; return how they are after it."""
+    """Give the order to each lane; return how they are after it.
+
+    Raises ClickException, and resumes none, if one holds what has to be confirmed.
+    """
+    if order == "resume":
+        await _refuse_blocked(link, lanes)
     for lane in lanes:
         store = LaneStore(link, *lane)
         match order:
@@ -31,11 +38,20 @@ async def ordered(
                 await store.pause()
             case "resume":
                 await store.resume()
+            case "confirm":
+                await store.confirm()
+                await store.resume()
             case "resync":
                 await store.ask(resync=True)
     if order != "pause":
         await wake(settings, lanes)
     return await states(link, lanes)
+
+
+async def _refuse_blocked(link: Link, lanes: Sequence[LaneName]) -> None:
+    for status in (await read_statuses(link, lanes)).values():
+        if status.state == "blocked":
+            raise click.ClickException(f"{status.tenant}/{status.target}: {status.last_error}")
 
 
 def _row(status: LaneStatus) -> dict[str, Any]:
@@ -48,6 +64,7 @@ def _row(status: LaneStatus) -> dict[str, Any]:
         "lag_seconds": status.lag_seconds,
         "dead_letters": status.dead_letters,
         "last_error": status.last_error,
+        "held": status.held,
         "next_attempt_at": iso(status.next_attempt_ms),
         "since": iso(status.since_ms),
     }

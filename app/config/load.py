@@ -17,6 +17,7 @@ from app.config.section import Account, Section, unknown_key
 from app.config.sentry import SentrySettings
 from app.config.settings import (
     Drift,
+    Guard,
     Limits,
     ReceiverSettings,
     RedisSettings,
@@ -90,6 +91,7 @@ class _Loading:
         limits = self._section("limits", Limits)
         worker = self._section("worker", WorkerSettings)
         drift = self._section("drift", Drift)
+        guard = self._section("guard", Guard)
         ledger = self._section("ledger", LedgerSettings) if "ledger" in self._raw else None
         sentry = self._section("sentry", SentrySettings) if "sentry" in self._raw else None
         targets = self._targets()
@@ -103,7 +105,7 @@ class _Loading:
         if ledger is not None:
             ledger = self._with_files("ledger", ledger)
         targets = {name: self._with_files(f"targets.{name}", one) for name, one in targets.items()}
-        if self._problems or not (redis and receiver and limits and worker and drift):
+        if self._problems or not (redis and receiver and limits and worker and drift and guard):
             raise ConfigError([self._with_source(one) for one in self._problems])
         return Settings(
             redis=redis,
@@ -111,6 +113,7 @@ class _Loading:
             limits=limits,
             worker=worker,
             drift=drift,
+            guard=guard,
             ledger=ledger,
             sentry=sentry,
             targets=targets,

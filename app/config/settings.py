@@ -109,6 +109,17 @@ class Drift(Section):
     policy: Literal["repair", "report"] = "repair"
 
 
+class Guard(Section):
+    """The brake for mass changes: how much may be taken from a tenant's users in one go.
+
+    Held is what takes from at least `at_least` users, or so many grants, if that is more than
+    `max_share` of all; 1 holds nothing.
+    """
+
+    max_share: Annotated[Number, Field(gt=0, le=1)] = 0.2
+    at_least: Annotated[Whole, Field(ge=2, le=1_000_000)] = 10
+
+
 class Settings(Section):
     """The whole file, checked; immutable, so a changed file is a new value."""
 
@@ -117,6 +128,7 @@ class Settings(Section):
     limits: Limits = Limits()
     worker: WorkerSettings = WorkerSettings()
     drift: Drift = Drift()
+    guard: Guard = Guard()
     ledger: LedgerSettings | None = None
     sentry: SentrySettings | None = None
     targets: Mapping[str, Target]

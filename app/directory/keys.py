@@ -38,6 +38,9 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
     drift:TARGET            hash: a difference that was only reported -> ms since when it is there
+    held:TARGET             hash: resource id -> loss that waits for an operator to confirm it
+    allowed:TARGET          set: resource ids whose loss was confirmed
+    run:TARGET              string with expiry: what was taken lately, for the brake
 
 The ledger's lane is one like the others, under the name `+ledger`, which no target can have: its
 `lane:+ledger` has the cursor in the event log, beside what `workers/ledger/writer.py` keeps there.
@@ -166,4 +169,7 @@ LanePart = Literal[
     "vocabulary",
     "letters",
     "drift",
+    "held",
+    "allowed",
+    "run",
 ]

@@ -16,7 +16,9 @@ from app.directory.link import Link
 from app.directory.record import encode
 
 NAMES_PER_CALL = 2000
+State = Literal["idle", "draining", "backing-off", "paused", "blocked"]
 RESYNC_START, RESYNC_DONE = "0.", "done"  # positions of a resync; between them the reader's own
+STRAY = "stray:"  # what the id of a user begins with that no resource is behind
 ROLE = "role:"  # what the id of a role begins with, where users have theirs
 
 
@@ -48,7 +50,8 @@ class Held:
     """A lane that is ours from now on. `config`: the digest that its users were last brought to.
 
     `attempts`: how often in a row the target did not answer. `is_orphan`: its last holder never
-    gave it back, so a statement of that one may still be on its way.
+    gave it back, so a statement of that one may still be on its way. `is_undecided`: it holds
+    losses of which nobody has said yet whether they are too many.
     """
 
     epoch: int
@@ -56,6 +59,7 @@ class Held:
     config: str
     attempts: int
     is_orphan: bool
+    is_undecided: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Acknowledgement:
     `settled`: intended names whose fate is known. `done`: to-do entries with the number under which
     they were read. `letters`: None = resolved. `roles`: definitions that are in place, None = the
     role could not be made. `secrets`: digest of the applied password by user id, None = has none.
+    `held`: losses that wait for an operator, as JSON by resource id, None = waits no more. `spent`:
+    ids that need no confirmation any more. `run`: what was taken lately, as JSON; None = as it was.
     `resync`: None = not part of the batch.
     """
 
@@ -84,16 +90,35 @@ class Acknowledgement:
     letters: Mapping[str, Letter | None] = field(default_factory=dict)
     roles: Mapping[str, str | None] = field(default_factory=dict)
     secrets: Mapping[str, str | None] = field(default_factory=dict)
+    held: Mapping[str, str | None] = field(default_factory=dict)
+    spent: Sequence[str] = ()
+    run: str | None = None
     resync: ResyncStep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Braked:
+    """What the brake of a lane knows: `run` of what was taken lately and `held` losses of some
+    resources, as JSON; of these, who is `allowed` to lose it. `count`: how many are held in all;
+    `is_blocked`: somebody has to confirm them.
+    """
+
+    run: bytes | None
+    held: Mapping[str, bytes]
+    allowed: frozenset[str]
+    count: int
+    is_blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatus:
-    """One row of `lane list`. `lag_seconds` 0.0: nothing is waiting."""
+    """One row of `lane list`. `lag_seconds` 0.0: nothing is waiting. `held`: how many people's loss
+    waits for an operator to confirm it; the state is then `blocked`.
+    """
 
     tenant: str
     target: str
-    state: str
+    state: State
     last_seq: int
     applied_seq: int
     lag_seconds: float
@@ -101,6 +126,7 @@ class LaneStatus:
     last_error: str | None
     next_attempt_ms: int | None
     since_ms: int | None
+    held: int = 0
 
 
 _decode_letter = msgspec.json.Decoder(Letter).decode
@@ -133,13 +159,14 @@ class LaneStore:
         reply = await self._run("acquire", lease_ms)
         if not reply:
             return None
-        epoch, cursor, config, attempts, is_orphan = (part.decode() for part in reply)
+        epoch, cursor, config, attempts, is_orphan, undecided = (part.decode() for part in reply)
         return Held(
             epoch=int(epoch),
             cursor=int(cursor),
             config=config,
             attempts=int(attempts),
             is_orphan=is_orphan == "1",
+            is_undecided=undecided == "1",
         )
 
     async def renew(self, epoch: int, lease_ms: int) -> bool:
@@ -188,6 +215,9 @@ class LaneStore:
             "letters": letters,
             "roles": {r: False if text is None else text for r, text in batch.roles.items()},
             "secrets": {i: False if d is None else d for i, d in batch.secrets.items()},
+            "held": {i: False if loss is None else loss for i, loss in batch.held.items()},
+            "spent": list(batch.spent),
+            "run": batch.run or False,
         }
         step = batch.resync or ResyncStep("", "")
         return bool(
@@ -289,6 +319,45 @@ class LaneStore:
         found = await self._link.call(self._link.redis.hmget(key, ids))  # type: ignore[arg-type]
         return {i: _decode_letter(raw) for i, raw in zip(ids, found, strict=True) if raw}
 
+    async def braked(self, resource_ids: Sequence[str]) -> Braked:
+        """Return what the brake knows about these resources, and about the lane."""
+        ids = list(resource_ids)
+        pipe = self._link.redis.pipeline(transaction=False)
+        pipe.get(self._key("run"))
+        pipe.hlen(self._key("held"))
+        pipe.hexists(self._key("lane"), "blocked")
+        if ids:
+            pipe.hmget(self._key("held"), ids)
+            pipe.smismember(self._key("allowed"), ids)
+        run, count, is_blocked, *of_ids = await self._link.call(pipe.execute())
+        held, allowed = of_ids or ((), ())
+        return Braked(
+            run=run,
+            held={i: raw for i, raw in zip(ids, held, strict=True) if raw},
+            allowed=frozenset(i for i, is_in in zip(ids, allowed, strict=True) if is_in),
+            count=count,
+            is_blocked=is_blocked,
+        )
+
+    async def held(self) -> dict[str, bytes]:
+        """Return all losses that wait, as JSON by resource id."""
+        found = await self._link.call(self._link.redis.hgetall(self._key("held")))  # type: ignore[arg-type]
+        return {i.decode(): raw for i, raw in found.items()}
+
+    async def block(self, epoch: int, reason: str) -> bool:
+        """Say why the lane holds something."""
+        return bool(await self._run("block", epoch, reason))
+
+    async def confirm(self) -> int:
+        """Let everything that is held through; return how much that was."""
+        ids = [i.decode() for i in await self._link.call(self._link.redis.hkeys(self._key("held")))]  # type: ignore[arg-type]
+        confirmed = 0
+        for at in range(0, len(ids), NAMES_PER_CALL):
+            part = ids[at : at + NAMES_PER_CALL]
+            walk = any(i.startswith(STRAY) for i in part)
+            confirmed += await self._run("confirm", encode(part), "1" if walk else "0")
+        return confirmed
+
     async def discard(self, resource_id: str) -> bool:
         gone: int = await self._link.call(self._link.redis.hdel(self._key("letters"), resource_id))  # type: ignore[arg-type]
         return gone > 0
@@ -308,28 +377,58 @@ class LaneStore:
         await self._link.call(pipe.execute())
 
     async def status(self) -> LaneStatus:
-        pipe = self._link.redis.pipeline(transaction=True)
-        pipe.hgetall(self._key("lane"))
-        pipe.get(self._keys.seq)
-        pipe.hget(self._keys.dirty, self.target)
-        pipe.hlen(self._key("letters"))
-        pipe.time()
-        lane, seq, dirty, letters, time = await self._link.call(pipe.execute())
-        fields = {k.decode(): v.decode() for k, v in lane.items()}
-        now_ms = time[0] * 1000 + time[1] // 1000
-        next_ms, since = fields.get("next"), fields.get("since")
-        return LaneStatus(
-            tenant=self.tenant,
-            target=self.target,
-            state=fields.get("state", "idle"),
-            last_seq=int(seq or 0),
-            applied_seq=int(fields.get("cursor", 0)),
-            lag_seconds=max(0, now_ms - int(dirty)) / 1000 if dirty else 0.0,
-            dead_letters=letters,
-            last_error=fields.get("error"),
-            next_attempt_ms=int(next_ms) if next_ms else None,
-            since_ms=int(since) if since else None,
-        )
+        (status,) = (await read_statuses(self._link, [(self.tenant, self.target)])).values()
+        return status
+
+
+async def read_statuses(
+    link: Link, lanes: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], LaneStatus]:
+    """Return how each (tenant, target) is, in this order."""
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant, target in lanes:
+        keys = Keys(tenant)
+        pipe.hgetall(keys.lane("lane", target))
+        pipe.get(keys.seq)
+        pipe.hget(keys.dirty, target)
+        pipe.hlen(keys.lane("letters", target))
+        pipe.hlen(keys.lane("held", target))
+    pipe.time()
+    *found, time = await link.call(pipe.execute())
+    now_ms = time[0] * 1000 + time[1] // 1000
+    parts = (found[at : at + 5] for at in range(0, len(found), 5))
+    return {lane: _status(lane, now_ms, *part) for lane, part in zip(lanes, parts, strict=True)}
+
+
+def _status(  # noqa: PLR0917 - as Redis answers
+    lane: tuple[str, str],
+    now_ms: int,
+    raw: Mapping[bytes, bytes],
+    seq: bytes | None,
+    dirty: bytes | None,
+    letters: int,
+    held: int,
+) -> LaneStatus:
+    tenant, target = lane
+    fields = {k.decode(): v.decode() for k, v in raw.items()}
+    state: State = fields.get("state", "idle")  # type: ignore[assignment]
+    error, since = fields.get("error"), fields.get("since")
+    if state in {"idle", "draining"} and "blocked" in fields:
+        state, error, since = "blocked", fields["blocked"], fields.get("blocked_since")
+    next_ms = fields.get("next")
+    return LaneStatus(
+        tenant=tenant,
+        target=target,
+        state=state,
+        last_seq=int(seq or 0),
+        applied_seq=int(fields.get("cursor", 0)),
+        lag_seconds=max(0, now_ms - int(dirty)) / 1000 if dirty else 0.0,
+        dead_letters=letters,
+        last_error=error,
+        next_attempt_ms=int(next_ms) if next_ms else None,
+        since_ms=int(since) if since else None,
+        held=held,
+    )
 
 
 async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from app.config.schemas import DeclaredAttribute, DeclaredSchema
 from app.config.sentry import SentrySettings
 from app.config.settings import (
     Drift,
+    Guard,
     Limits,
     ReceiverSettings,
     RedisSettings,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[limits]": (Limits,),
     "[worker]": (WorkerSettings,),
     "[drift]": (Drift,),
+    "[guard]": (Guard,),
     "[ledger]": (LedgerSettings,),
     "[sentry]": (SentrySettings,),
     "[targets.NAME]": (Target,),

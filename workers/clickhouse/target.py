@@ -8,9 +8,11 @@ from itertools import zip_longest
 
 from app.clock import Clock
 from app.errors import StatementRefused
+from workers.access.guard import Tally
 from workers.access.model import Actual, UserState
 from workers.access.statements import (
     Statement,
+    census_query,
     fingerprint_query,
     managed_query,
     observe_query,
@@ -122,6 +124,12 @@ class Target:
         async with self._pool.session() as session:
             ((text,),) = await session.query(fingerprint_query(self.marker))
         return str(text)
+
+    async def census(self) -> Tally:
+        """Return how much access there is: managed users who can log in, and roles they hold."""
+        async with self._pool.session() as session:
+            ((users, grants),) = await session.query(census_query(self.marker))
+        return Tally(users, grants)
 
     async def execute(self, statement: Statement, *, log_comment: str) -> None:
         """Carry one statement out. Raises StatementRefused, of which a part may have been done, or

@@ -93,17 +93,33 @@ def pause(
 
 @command.command("resume", short_help="Let workers at a lane again.")
 @_lane_arguments
+@click.option(
+    "--confirm",
+    is_flag=True,
+    help="Also let through what a blocked lane holds: many users lose access by that.",
+)
 @config_option
 @json_option
 def resume(
-    *, tenant: str | None, target: str | None, every: bool, config: Path, as_json: bool
+    *,
+    tenant: str | None,
+    target: str | None,
+    every: bool,
+    confirm: bool,
+    config: Path,
+    as_json: bool,
 ) -> None:
     """Let workers at a lane again; it goes on where it was.
 
-    Example: clickhouse-scim lane resume acme main
+    A lane is blocked where a change would take access from many users in one go: see the users in
+    `lane list`, and say --confirm if they are meant to lose it. Without, a blocked lane is an
+    error, exit code 1, and stays as it is.
+
+    Example: clickhouse-scim lane resume acme main --confirm
     """
     settings = read_settings(config)
-    _order(settings, _lanes(settings, tenant, target, every=every), "resume", as_json=as_json)
+    lanes = _lanes(settings, tenant, target, every=every)
+    _order(settings, lanes, "confirm" if confirm else "resume", as_json=as_json)
 
 
 @command.command("resync", short_help="Compare every user with the target.")
@@ -151,7 +167,7 @@ def _said(order: Order, lane: LaneName, state: str) -> str:
     again = f"`clickhouse-scim lane resume {lane.tenant} {lane.target}`"
     if order == "pause":
         return f"{lane} is paused; changes wait until {again}"
-    if order == "resume":
+    if order in {"resume", "confirm"}:
         return f"{lane} goes on"
     if state == "paused":
         return f"{lane} will go through the whole directory once it goes on: it is paused, {again}"

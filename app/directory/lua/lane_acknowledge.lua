@@ -4,8 +4,9 @@
 --        4, 5 resync: the position it began at, the one it reached ('' = not part of this batch)
 --        6 JSON {"names": {id: name | false}, "done": {id: asked}, "letters": {id: letter | false},
 --                "roles": {role: definition | false}, "secrets": {id: digest | false},
---                "settled": [name]}
---                letters and definitions are JSON texts; settled: intents that are over
+--                "settled": [name], "held": {id: loss | false}, "spent": [id], "run": text | false}
+--                letters, definitions, losses and the run are JSON texts; settled: intents that
+--                are over; spent: ids whose confirmed loss, if there was one, is on the target
 -- Reply  1, or 0 if the lease is gone (nothing is written; the next holder does the batch again)
 -- An id that was asked for again after this batch read it stays on the to-do list.
 
@@ -45,6 +46,13 @@ local secrets = prefix .. 'secrets:' .. target
 each(batch.secrets,
   function(id, digest) redis.call('HSET', secrets, id, digest) end,
   function(id) redis.call('HDEL', secrets, id) end)
+local held = prefix .. 'held:' .. target
+each(batch.held,
+  function(id, loss) redis.call('HSET', held, id, loss) end,
+  function(id) redis.call('HDEL', held, id) end)
+if redis.call('EXISTS', held) == 0 then redis.call('HDEL', lane, 'blocked', 'blocked_since') end
+for _, id in ipairs(batch.spent) do redis.call('SREM', prefix .. 'allowed:' .. target, id) end
+if batch.run then redis.call('SET', prefix .. 'run:' .. target, batch.run, 'EX', 3600) end
 for _, name in ipairs(batch.settled) do redis.call('HDEL', intents, name) end
 for id, asked in pairs(batch.done) do
   if tonumber(redis.call('ZSCORE', todo, id) or '-1') == asked then redis.call('ZREM', todo, id) end

@@ -80,6 +80,7 @@ def test_the_lanes_are_those_of_the_configuration(cli: Cli) -> None:
         "lag_seconds": 0.0,
         "dead_letters": 0,
         "last_error": None,
+        "held": 0,
         "next_attempt_at": None,
         "since": None,
     }
@@ -132,6 +133,28 @@ async def test_no_worker_gets_a_paused_lane_until_it_is_resumed(
     assert row["state"] == "idle"
     assert await woken(redis_server, cli.tenant) == ["main"]
     assert await store.acquire(LEASE_MS) is not None
+
+
+async def test_a_blocked_lane_goes_on_only_when_it_is_confirmed(
+    cli: Cli, link: Link, redis_server: RedisServer
+) -> None:
+    store = LaneStore(link, cli.tenant, "main")
+    epoch = await take(store)
+    loss = '["ana",1,2]'
+    await store.acknowledge(epoch, Acknowledgement(cursor=0, held={"a": loss, "b": loss}))
+    await store.block(epoch, "held: 2 users would lose access in one go")
+    await store.settle(epoch)
+    (row,) = cli("lane", "list", "--tenant", cli.tenant, "--target", "main", "--json").json
+    assert (row["state"], row["held"]) == ("blocked", 2)
+    assert row["last_error"] == "held: 2 users would lose access in one go"
+    ran = cli("lane", "resume", cli.tenant, "main")
+    assert (ran.code, ran.out) == (1, "")
+    assert "held: 2 users" in ran.err
+    assert await woken(redis_server, cli.tenant) == []
+    (row,) = cli("lane", "resume", cli.tenant, "main", "--confirm", "--json").json
+    assert (row["state"], row["held"], row["last_error"]) == ("idle", 0, None)
+    assert await woken(redis_server, cli.tenant) == ["main"]
+    assert (await store.asked(10))[0].keys() == {"a", "b"}
 
 
 async def test_a_resync_is_asked_for_and_somebody_is_woken(

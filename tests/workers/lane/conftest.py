@@ -147,13 +147,13 @@ class World:
             assert time.monotonic() < end, "the condition did not come true in time"
             await asyncio.sleep(0.01)
 
-    async def drain(self) -> list[Mapping[str, Any]]:
+    async def drain(self, state: str = "idle") -> list[Mapping[str, Any]]:
         """Drain until nothing is left; return a log line for each batch."""
         with capture_logs() as lines:
             while await self.lane().drain():
                 pass
         status = await self.status()
-        assert (status.state, status.applied_seq) == ("idle", status.last_seq), lines
+        assert (status.state, status.applied_seq) == (state, status.last_seq), lines
         return [line for line in lines if line["event"] == "lane.drained"]
 
     async def status(self) -> LaneStatus:

@@ -839,6 +839,8 @@ class TestSize:
         assert len(held) == 450
         assert all(roles == {E, A} for roles in held.values())
         await world.members(group, replace=())
+        await world.drain(state="blocked")
+        await world.store.confirm()
         await world.drain()
         assert all(roles == {E} for roles in (await world.held()).values())
 

@@ -2,6 +2,7 @@
 
 from workers.access.statements.fingerprint import fingerprint_query
 from workers.access.statements.observing import (
+    census_query,
     managed_query,
     observe_query,
     parse_observation,
@@ -14,6 +15,7 @@ from workers.access.statements.showing import parse_shown, show_grants_query, sh
 __all__ = [
     "Right",
     "Statement",
+    "census_query",
     "fingerprint_query",
     "managed_query",
     "masked",

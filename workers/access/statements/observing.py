@@ -65,6 +65,23 @@ def managed_query(marker: str, after: str, count: int) -> str:
     )
 
 
+def census_query(marker: str) -> str:
+    """Return a query for how many users with the marker have a HOST to log in from, and how many
+    roles beside it they all hold.
+    """
+    managed = (
+        "(SELECT user_name FROM system.role_grants"  # noqa: S608
+        f" WHERE granted_role_name = {quote_literal(marker)} AND user_name IS NOT NULL)"
+    )
+    hosts = "host_ip, host_names, host_names_regexp, host_names_like"
+    return (
+        f"SELECT (SELECT count() FROM system.users WHERE name IN {managed}"  # noqa: S608
+        f" AND notEmpty(arrayConcat({hosts}))),"
+        f" (SELECT count() FROM system.role_grants WHERE user_name IN {managed}"
+        f" AND granted_role_name != {quote_literal(marker)})"
+    )
+
+
 def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     """Return what the rows of `observe_query` say."""
     seen: dict[str, list[tuple[str, str]]] = {}
