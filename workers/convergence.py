@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from app.clock import Clock
+from app.directory.holds import Held, Hold, Holds
 from app.directory.lanes import ROLE, LaneStore, Letter
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
@@ -30,7 +31,7 @@ from workers.clickhouse.apply import Failure, apply
 from workers.clickhouse.target import Target
 from workers.lease import Lease
 from workers.letters import Fault
-from workers.people import People, gather, resource_behind
+from workers.people import People, gather, is_stray, resource_behind
 from workers.setup import Setup
 
 _ROUNDS = 3
@@ -75,6 +76,7 @@ class Convergence:
     setup: Setup
     store: LaneStore
     subjects: Subjects
+    holds: Holds
     target: Target
     lease: Lease
     vocabulary: frozenset[str]
@@ -108,7 +110,8 @@ class Convergence:
         braking: Braking | None = None,
     ) -> Outcome:
         now_s = self.clock.now_ms() / 1000
-        people = await gather(self.subjects, self.setup.rules, ids, strays, now_s=now_s)
+        held = await self.holds.all()
+        people = await gather(self.subjects, self.setup.rules, ids, strays, held=held, now_s=now_s)
         role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
         letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())
@@ -117,6 +120,7 @@ class Convergence:
             return outcome
         actual = await self._observe(people, fresh=fresh)
         outcome.wiped = self.setup.marker not in actual.roles
+        await self._keep_holds(held, people, actual)
         for _ in range(_ROUNDS):
             sent = await self._shape_roles(actual, recorded, retry, outcome)
             if sent:
@@ -133,6 +137,22 @@ class Convergence:
         return await self.target.observe(
             people.names(), roles, fresh=fresh, log_comment=self.log_comment
         )
+
+    async def _keep_holds(self, held: Held, people: People, actual: Actual) -> None:
+        """Make holds that were made on the target alone, while Redis was away, the tenant's."""
+        on_target = {name for name, state in actual.users.items() if state.is_held}
+        for i, person in people.persons.items() if on_target else ():
+            for name in on_target & {person.want.name, *person.candidates}:
+                user = self.setup.rules.user_name_behind(name) or name
+                if not held.covers(i, user):
+                    hold = Hold(
+                        user=user,
+                        resource_id=None if is_stray(i) else i,
+                        since_ms=self.clock.now_ms(),
+                        reason=f"found on {self.setup.target}",
+                        on_targets=True,
+                    )
+                    await self.holds.put(hold, self.setup.siblings)
 
     async def _shape_roles(
         self,

@@ -18,6 +18,7 @@ import structlog
 
 from app.clock import Clock
 from app.config.settings import WorkerSettings
+from app.directory.holds import Holds
 from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.link import Link
 from app.directory.subjects import Subjects
@@ -158,6 +159,7 @@ class Lane:
             setup=self.setup,
             store=self.store,
             subjects=self.subjects,
+            holds=Holds(self.link, self.setup.tenant),
             target=self.target,
             lease=lease,
             vocabulary=vocabulary,

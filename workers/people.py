@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from app.directory.holds import Held
 from app.directory.lanes import STRAY
 from app.directory.subjects import Subject, Subjects
 from app.errors import InvalidValue
 from workers.access.desired import Rules, identity
 from workers.access.model import Actual, Refusal, Wanted
 
+NOBODY_HELD = Held.of(())
 _OLD = "\n"  # between a resource's id and an old name of its; no id can hold it
 
 
@@ -51,6 +53,10 @@ class Person:
 def resource_behind(resource_id: str) -> str:
     """Return the id of the resource, also of one of its old names in a plan."""
     return resource_id.partition(_OLD)[0]
+
+
+def is_stray(resource_id: str) -> bool:
+    return resource_id.startswith(STRAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +107,14 @@ async def gather(
     ids: Iterable[str],
     strays: Iterable[str] = (),
     *,
+    held: Held = NOBODY_HELD,
     now_s: float = 0,
 ) -> People:
     """Return these users, and everybody whose name on the target one of them wants or leaves.
 
-    `strays`: names of managed users that no resource is behind; they are to be locked. `now_s`:
-    seconds since 1970, by which validity has ended or not.
+    `strays`: names of managed users that no resource is behind; they are to be locked. `held`:
+    those who count as inactive since an operator says so. `now_s`: seconds since 1970, by which
+    validity has ended or not.
 
     Users are told by their names there. So whoever has, had or gets such a name is part of the same
     plan, in which nobody can come into the user of somebody else.
@@ -122,6 +130,8 @@ async def gather(
         fresh = []
         for subject in await subjects.read(waiting):
             person, refusal = _person(subject, rules, intended.get(subject.id, ()), now_s)
+            if person.want.active and held.covers(subject.id, _called(subject)):
+                person = replace(person, want=replace(person.want, active=False))
             persons[subject.id] = person
             fresh.append(person)
             refusals += [refusal] if refusal else []
@@ -157,11 +167,14 @@ def _person(
     except InvalidValue as error:
         # The file was changed since this name was taken. Whoever has no name gets no access.
         want = Wanted(resource_id=subject.id, name=subject.applied, active=False)
-        name = identity(subject.kind, subject.document).name if subject.document else ""
-        refusal = Refusal(subject.id, name, None, error.detail)
+        refusal = Refusal(subject.id, _called(subject), None, error.detail)
     applied = [] if subject.applied is None else [subject.applied]
     candidates = tuple(dict.fromkeys([*applied, *intended]))
     return Person(want=want, applied=subject.applied, candidates=candidates), refusal
+
+
+def _called(subject: Subject) -> str:
+    return identity(subject.kind, subject.document).name if subject.document else ""
 
 
 async def _sharing(subjects: Subjects, rules: Rules, persons: Sequence[Person]) -> Iterable[str]:

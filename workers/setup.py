@@ -15,13 +15,15 @@ from workers.clickhouse.pool import Endpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """`definitions`: the roles that are kept in shape, by name. `partners`: the other tenants that
-    define roles on this target, alike where they have the same (the configuration's check sees to
-    it). `digest`: differs where a change of the file changes what users hold.
+    """`siblings`: all targets of the tenant. `definitions`: the roles that are kept in shape, by
+    name. `partners`: the other tenants that define roles on this target, alike where they have the
+    same (the configuration's check sees to it). `digest`: differs where a change of the file
+    changes what users hold.
     """
 
     tenant: str
     target: str
+    siblings: tuple[str, ...]
     rules: Rules
     definitions: Mapping[str, RoleDefinition]
     partners: tuple[str, ...]
@@ -40,6 +42,7 @@ class Setup:
         return cls(
             tenant=tenant,
             target=target,
+            siblings=configured.targets,
             rules=Rules.of(tenant, configured),
             definitions=role_definitions(configured.roles),
             partners=tuple(

@@ -24,6 +24,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     cursors                 string: the key that this tenant's paging cursors are signed with
     links                   hash: role-map key -> group id (a renamed group stays linked)
     tokens                  hash: token id -> JSON with the secret's hash
+    holds                   hash: folded name -> whom an operator keeps out of all targets
     lane:TARGET             hash: cursor and state of the lane
     lease:TARGET            string with expiry: the epoch that holds the lane
     epoch:TARGET            counter of epochs
@@ -127,6 +128,10 @@ class Keys:
     @property
     def secrets(self) -> str:
         return f"{self.prefix}secrets"
+
+    @property
+    def holds(self) -> str:
+        return f"{self.prefix}holds"
 
     @property
     def cursors(self) -> str:

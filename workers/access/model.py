@@ -108,6 +108,11 @@ class UserState:
     default_all: bool = True
     has_privileges: bool = False
 
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator holds a user of ours on the target itself."""
+        return self.managed and self.door is Door.HELD
+
 
 @dataclass(frozen=True, slots=True)
 class RoleState:
