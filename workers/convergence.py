@@ -33,6 +33,7 @@ from workers.lease import Lease
 from workers.letters import Fault
 from workers.people import People, gather, is_stray, resource_behind
 from workers.setup import Setup
+from workers.witness import Witness
 
 _ROUNDS = 3
 
@@ -70,7 +71,7 @@ class Outcome:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
     """One batch's way onto the target. `log_comment` goes with each statement (promise 9). Without
-    a `brake` nothing is held.
+    a `brake` nothing is held. `witness` hears of statements and of what users hold then.
     """
 
     setup: Setup
@@ -83,6 +84,7 @@ class Convergence:
     clock: Clock
     log_comment: str
     brake: Brake | None = None
+    witness: Witness | None = None
 
     async def run(
         self, ids: Sequence[str], retry: frozenset[str] | None, strays: Sequence[str] = ()
@@ -241,6 +243,10 @@ class Convergence:
         policy = self.setup.policy(self.vocabulary)
         failed: dict[str, Failure] = {}
         intended = dict(people.intents)
+        told: Mapping[str, str] = {}
+        if self.witness is not None:
+            self.witness.meet(people)
+            told = await self.witness.told(people)
         for turn in range(_ROUNDS + 1):
             wanted = people.wanted(actual)
             decided = plan(wanted, actual, policy)
@@ -260,6 +266,8 @@ class Convergence:
             secrets = _secrets_set(steps, wanted, failed)
             people = people.told(_without_failed(made, steps, failed)).with_applied(secrets)
             outcome.secrets |= secrets
+        if self.witness is not None:
+            self.witness.saw(people, actual, told)
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed, waiting)
         held = {i for i, loss in outcome.braking.held.items() if loss is not None}
@@ -306,6 +314,7 @@ class Convergence:
             self.setup.marker,
             check=self.lease.check,
             log_comment=self.log_comment,
+            witness=self.witness,
         )
 
 

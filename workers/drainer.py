@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from app.clock import Clock
 from app.config.settings import Settings
+from app.directory.facts import Facts
 from app.directory.lanes import LaneCare
 from app.directory.link import Link
 from workers.clickhouse.pool import Pool
@@ -112,6 +113,7 @@ class Drainer:
             settings=self.settings.worker,
             clock=self.clock,
             rng=self.rng,
+            facts=Facts(self.link, self.settings.ledger),
         )
         return await lane.drain()
 

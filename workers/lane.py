@@ -18,6 +18,7 @@ import structlog
 
 from app.clock import Clock
 from app.config.settings import WorkerSettings
+from app.directory.facts import Facts
 from app.directory.holds import Holds
 from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.link import Link
@@ -30,11 +31,13 @@ from workers.convergence import Convergence, Outcome
 from workers.lease import Lease
 from workers.letters import park
 from workers.setup import Setup
+from workers.witness import Witness
 
 SLICE_S = 2.0  # after so long a lane gives way to others that wait
 _SHORTEST_S, _FIRST_S, _LONGEST_S = 0.05, 0.25, 10.0
 _RELEASE_S = 1.0
 _PARTS = 4  # as many times batch_users are looked at at once where one event touches more
+_REQUESTS = 5  # that a statement names
 _ON_ITS_WAY_S = 5.0  # beyond its own deadline, for a statement whose sender is gone
 
 log = structlog.get_logger()
@@ -53,6 +56,10 @@ class Progress:
     is_undecided: bool = False
 
 
+def _few(requests: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(requests))[:_REQUESTS]
+
+
 @dataclass(slots=True)
 class Lane:
     """One (tenant, target), for as long as it takes to drain it once."""
@@ -63,6 +70,7 @@ class Lane:
     settings: WorkerSettings
     clock: Clock
     rng: random.Random
+    facts: Facts
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
 
@@ -155,6 +163,16 @@ class Lane:
         started = self.clock.monotonic()
         users, size = list(batch.users), _PARTS * self.settings.batch_users
         parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
+        witness = Witness(
+            self.facts,
+            self.setup.tenant,
+            self.setup.target,
+            lease.epoch,
+            spans=batch.users,
+            requests=_few(batch.requests),
+            cursor=batch.cursor,
+            clock=self.clock,
+        )
         convergence = Convergence(
             setup=self.setup,
             store=self.store,
@@ -174,6 +192,7 @@ class Lane:
                 is_part=len(parts) > 1,
                 is_walking=batch.resync is not None,
             ),
+            witness=witness,
         )
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
         is_decided = False
@@ -185,8 +204,12 @@ class Lane:
                 users=len(strays),
             )
         for number, part in enumerate(parts, start=1):
-            outcome = await convergence.run(part, retry, strays)
-            done = self._acknowledgement(batch, outcome)
+            try:
+                outcome = await convergence.run(part, retry, strays)
+                done = self._acknowledgement(batch, outcome)
+                witness.parked(done.letters, outcome.letters)
+            finally:
+                await witness.flush()
             if number < len(parts):
                 done = replace(done, cursor=0, done={}, resync=None)
             lease.require(await self.store.acknowledge(lease.epoch, done))
@@ -275,7 +298,7 @@ class Lane:
             "clickhouse-scim": str(self.store),
             "epoch": lease.epoch,
             "seq": [min(seqs), max(seqs)] if seqs else [],
-            "requests": list(dict.fromkeys(batch.requests))[:5],
+            "requests": _few(batch.requests),
         }
         return json.dumps(told, separators=(",", ":"))
 

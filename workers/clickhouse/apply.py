@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from app.errors import StatementRefused
+from app.errors import StatementRefused, TargetError
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.statements import Statement, render
 from workers.access.steps import ROLE_STEPS, TAKING, Create, Rename, Step, UserStep, narrow
 from workers.clickhouse.target import Target
+from workers.witness import Witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +31,18 @@ async def apply(
     *,
     check: Callable[[], None],
     log_comment: str,
+    witness: Witness | None = None,
 ) -> tuple[Failure, ...]:
     """Carry out `steps` in order; return those who could not have what they should.
 
-    `check` is called before each statement and raises when the lane is no longer ours. A refused
+    `check` is called before each statement and raises when the lane is no longer ours. `witness`
+    hears of each statement before it is sent, and of what became of it. A refused
     statement is split until the guilty name is alone; since it may have been done in part, only
     statements that tolerate repetition are sent again, and after a refused CREATE USER the target
     is asked who exists. Who failed once gets nothing more in this run, but everything that is to be
     taken away is still tried. TargetUnavailable ends the run: observe and plan anew.
     """
-    run = _Run(target, marker, check, log_comment)
+    run = _Run(target, marker, check, log_comment, witness)
     for step in steps:
         await run.do(step)
     return (*run.users.values(), *run.roles.values())
@@ -51,6 +54,7 @@ class _Run:
     marker: str
     check: Callable[[], None]
     log_comment: str
+    witness: Witness | None
     users: dict[str, Failure] = field(default_factory=dict)
     roles: dict[str, Failure] = field(default_factory=dict)
     barred: set[str] = field(default_factory=set)
@@ -77,11 +81,22 @@ class _Run:
                 await self._send(statement)
 
     async def _send(self, statement: Statement) -> None:
+        if self.witness is not None:
+            statement = await self.witness.sending(statement)
         self.check()
         try:
             await self.target.execute(statement, log_comment=self.log_comment)
-        except StatementRefused as error:
+        except TargetError as error:
+            self._tell(statement, error)
+            if not isinstance(error, StatementRefused):
+                raise
             await self._split(statement, error)
+        else:
+            self._tell(statement)
+
+    def _tell(self, statement: Statement, error: TargetError | None = None) -> None:
+        if self.witness is not None:
+            self.witness.answered(statement, error)
 
     async def _split(self, statement: Statement, error: StatementRefused) -> None:
         step, names = statement.step, statement.names

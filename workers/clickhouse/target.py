@@ -136,4 +136,6 @@ class Target:
         TargetUnavailable, after which nobody knows: observe before going on.
         """
         async with self._pool.session() as session:
-            await session.query(statement.sql, log_comment=log_comment)
+            await session.query(
+                statement.sql, log_comment=log_comment, query_id=statement.query_id or None
+            )

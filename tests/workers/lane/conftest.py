@@ -26,6 +26,7 @@ from app.config.rolemap import RoleMap
 from app.config.settings import Settings
 from app.config.tenant import Password
 from app.directory.directory import Directory, Origin
+from app.directory.facts import Facts
 from app.directory.keys import Keys, Kind
 from app.directory.lanes import LaneStatus, LaneStore, Letter
 from app.directory.link import Link, connect
@@ -117,6 +118,7 @@ class World:
             settings=self.settings.worker,
             clock=Clock(),
             rng=random.Random(1),
+            facts=Facts(self.link, self.settings.ledger),
         )
 
     @staticmethod

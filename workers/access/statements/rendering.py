@@ -59,11 +59,13 @@ class Statement:
 
     `step`: what it does, for these `names` only, so that a refused one can be split by `narrow`
     and rendered again. `names`: the users it is about; of a role's statement, the role.
+    `query_id`: by which the server's log and the ledger know it, "" for any.
     """
 
     sql: str = field(repr=False)
     names: tuple[str, ...]
     step: Step
+    query_id: str = ""
 
 
 def render(step: Step, marker: str) -> Iterator[Statement]:
