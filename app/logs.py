@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from traceback import format_tb
 from typing import Any
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -33,7 +34,7 @@ def configure_logs(*, level: int = logging.INFO, report: Processor | None = None
     renderer: Processor = (
         structlog.dev.ConsoleRenderer()
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -51,6 +52,10 @@ def configure_logs(*, level: int = logging.INFO, report: Processor | None = None
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _json(line: EventDict, default: Callable[[object], object]) -> str:
+    return msgspec.json.encode(line, enc_hook=default).decode()
 
 
 @contextmanager

@@ -24,15 +24,13 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,12 +41,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from app.child import die_with
-from app.clock import Clock
-from app.directory import tokens
-from app.directory.link import connect
-from app.sandbox.ports import choose_ports
-from app.sandbox.redis import answers, find_redis, redis_program
+from benchmarks.alone import receiver_alone
 from benchmarks.fuzz_requests import (
     CANARY,
     GROUP,
@@ -272,54 +265,12 @@ class Service:
 @contextlib.asynccontextmanager
 async def own_service() -> AsyncIterator[Service]:
     """Run a Redis and a receiver in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        ports = choose_ports(["redis", "receiver"], {}, random.Random())
-        program = redis_program(find_redis(), ports["redis"], folder, folder / "redis.log")
-        _start(stack, list(program.arguments), folder / "redis.log")
-        await _until(lambda: answers(ports["redis"]))
-        redis_url = f"redis://127.0.0.1:{ports['redis']}/0"
-        file = folder / "clickhouse-scim.toml"
-        file.write_text(CONFIG.format(redis=redis_url))
-        command = [sys.executable, "-m", "app.cli.main", "receiver", "--config", str(file)]
-        log = folder / "receiver.log"
-        _start(stack, [*command, "--port", str(ports["receiver"])], log)
-        await _until(lambda: _is_open(ports["receiver"]))
-        link = connect(redis_url)
-        now = Clock().now_ms()
-        fuzz, other = [await tokens.create(link, t, now_ms=now) for t in ("fuzz", "other")]
-        await link.close()
-        root = f"http://127.0.0.1:{ports['receiver']}/scim"
-        yield Service(f"{root}/fuzz/v2", fuzz.token, f"{root}/other/v2", other.token, log)
-
-
-def _start(stack: contextlib.ExitStack, command: list[str], log: Path) -> None:
-    """Start a program that ends with the stack, and with this process."""
-    output = stack.enter_context(log.open("ab"))
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        preexec_fn=die_with(os.getpid()),  # noqa: PLW1509 - no other thread forks here
-    )
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-
-
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(STARTS_S):
-        while not await holds():  # noqa: ASYNC110 - another process tells no event
-            await asyncio.sleep(0.02)
-
-
-async def _is_open(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+    with tempfile.TemporaryDirectory() as name:
+        async with receiver_alone(Path(name), ("fuzz", "other"), CONFIG) as alone:
+            root, token = f"http://127.0.0.1:{alone.port}/scim", alone.tokens
+            yield Service(
+                f"{root}/fuzz/v2", token["fuzz"], f"{root}/other/v2", token["other"], alone.log
+            )
 
 
 @dataclass(slots=True)

@@ -26,8 +26,14 @@ async def answered(command: Awaitable[T]) -> T:
     """
     try:
         async with asyncio.timeout(ANSWER_S):
-            return await command
+            return await told(command)
     except TimeoutError as error:
         raise DirectoryUnavailable(f"Redis did not answer within {ANSWER_S:g} s") from error
+
+
+async def told(command: Awaitable[T]) -> T:
+    """As `answered`, for a command of PipelinedRedis, which keeps the deadline by itself."""
+    try:
+        return await command
     except (RedisError, OSError) as error:
         raise DirectoryUnavailable(f"Redis did not answer: {error}") from error

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import ResponseError
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
 
 from app.directory.answered import ANSWER_S, answered
+from app.directory.pipelined import PipelinedRedis
 from app.directory.scripts import Scripts
 from app.errors import DirectoryUnavailable, VolatileRedis
 
@@ -32,7 +33,7 @@ class Link:
     (seen: one INCR gave 2). The caller decides what a lost answer means.
     """
 
-    redis: Redis
+    redis: PipelinedRedis
     scripts: Scripts
 
     async def call(self, command: Awaitable[T]) -> T:
@@ -53,7 +54,8 @@ def connect(url: str, password: str | None = None) -> Link:
         socket_timeout=None,  # see `answered`
         **({"password": password} if password is not None else {}),
     )
-    redis = Redis.from_pool(pool)
+    redis = PipelinedRedis(connection_pool=pool)
+    redis.auto_close_connection_pool = True
     return Link(redis, Scripts(redis))
 
 

@@ -7,10 +7,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from app.directory.answered import answered
+from app.directory.answered import told
+from app.directory.pipelined import PipelinedRedis
 
 _FOLDER = resources.files("app.directory") / "lua"
 
@@ -28,7 +28,7 @@ class Scripts:
     failure leaves the outcome open and is raised: nothing here is ever sent twice.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: PipelinedRedis) -> None:
         self._redis = redis
         self._sha: dict[str, str] = {}
 
@@ -37,18 +37,20 @@ class Scripts:
 
         Raises DirectoryUnavailable when Redis did not answer; the change may have happened.
         """
-        return await answered(self._run(self._redis.evalsha, name, key, args))
+        return await told(self._run("EVALSHA", name, key, args))
 
     async def read(self, name: str, key: str, *args: str) -> Any:
         """Return the reply of a script that changes nothing; Redis refuses one that tries to."""
-        return await answered(self._run(self._redis.evalsha_ro, name, key, args))
+        return await told(self._run("EVALSHA_RO", name, key, args))
 
-    async def _run(self, send: Any, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
+    async def _run(
+        self, command: str, name: str, key: str, args: Sequence[str | bytes | int]
+    ) -> Any:
         sha = self._sha.get(name)
         if sha is not None:
             try:
-                return await send(sha, 1, key, *args)
+                return await self._redis.execute_command(command, sha, 1, key, *args)
             except NoScriptError:
                 pass
         self._sha[name] = await self._redis.script_load(_source(name))
-        return await send(self._sha[name], 1, key, *args)
+        return await self._redis.execute_command(command, self._sha[name], 1, key, *args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from app.config.network import Network
@@ -17,10 +18,15 @@ def client_address(peer: str | None, forwarded: Sequence[str], proxies: Sequence
     stands there counts only as far as proxies of ours wrote it: read from the right, the first
     address that is no proxy is the client's; what is left of it the client may have made up.
     """
-    address = parse_address(peer or "")
+    hops = tuple(hop.strip() for value in forwarded for hop in value.split(","))
+    return _client(peer or "", hops, tuple(proxies))
+
+
+@lru_cache(maxsize=4096)  # an identity provider calls from few addresses, thousands of times
+def _client(peer: str, forwarded: tuple[str, ...], proxies: tuple[Network, ...]) -> str:
+    address, hops = parse_address(peer), list(forwarded)
     if address is None:
         return ""
-    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
     while hops and is_in(address, proxies):
         before = parse_address(hops.pop())
         if before is None:

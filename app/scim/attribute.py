@@ -26,7 +26,8 @@ class Attribute:
     Three fields are ours. `indexed`: the directory finds resources by it, so its values are names:
     not empty, bounded, without control characters. `separate`: its values live beside the document
     (a group's members), so that changing one never rewrites the others. `aliases`: names under
-    which clients send it although the RFC has another.
+    which clients send it although the RFC has another. `whole`: an answer that shows it without
+    being asked shows every sub-attribute.
     """
 
     name: str
@@ -46,11 +47,14 @@ class Attribute:
     aliases: tuple[str, ...] = ()
     key: str = field(init=False, repr=False, compare=False)
     alias_keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    whole: bool = field(init=False, repr=False, compare=False)
     _subs: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", self.name.lower())
         object.__setattr__(self, "alias_keys", tuple(name.lower() for name in self.aliases))
+        shown = all(sub.returned in {"always", "default"} for sub in self.sub_attributes)
+        object.__setattr__(self, "whole", shown)
         object.__setattr__(self, "_subs", _by_name(self.sub_attributes))
 
     def sub(self, name: str) -> Attribute | None:

@@ -56,7 +56,7 @@ class Selection:
             return None
         hidden = self.exclude.get(key)
         if hidden is None:
-            return _only(attribute, value, WHOLE, WHOLE)
+            return value if attribute.whole else _only(attribute, value, WHOLE, WHOLE)
         if hidden == WHOLE:
             return None
         shown = frozenset(sub.name for sub in attribute.sub_attributes) - hidden
@@ -73,6 +73,8 @@ def parse_selection(
 
     They exclude one another (§3.9). Names that no schema knows select nothing.
     """
+    if attributes is None and excluded is None:
+        return EVERYTHING
     wanted, unwanted = _listed(attributes), _listed(excluded)
     if wanted and unwanted:
         raise InvalidValue("attributes: can't be combined with excludedAttributes")
@@ -123,7 +125,7 @@ def present(
 def timestamp(ms: int) -> str:
     """Return milliseconds since 1970 as `2026-01-31T09:30:00.000Z`."""
     seconds, fraction = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{fraction:03d}Z"
 
 
 def entity_tag(version: int) -> str:

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.asyncio import Redis
 
 from app.directory.directory import Directory, Origin, Stale
 from app.directory.keys import Keys
 from app.directory.link import Link
+from app.directory.pipelined import PipelinedRedis
 from app.directory.record import Stored
 from app.directory.scripts import Scripts
 from app.directory.staging import LARGE, LEASE_MS, Stage, settle, unsettled
@@ -204,7 +204,7 @@ async def test_changes_in_the_middle_of_a_large_one_are_lost_neither_way(tenant:
 class Interrupted(Scripts):
     """Scripts that let something else happen first, once, before a staged commit is sent."""
 
-    def __init__(self, redis: Redis, happen: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, redis: PipelinedRedis, happen: Callable[[], Awaitable[None]]) -> None:
         super().__init__(redis)
         self._happen: Callable[[], Awaitable[None]] | None = happen
 

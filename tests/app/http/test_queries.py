@@ -218,7 +218,7 @@ async def test_a_page_and_a_look_up_cost_the_same_at_any_size(scim: Client) -> N
     (first,) = await directory.page("user", 0, 1)
     stored = await redis.get(keys.resource("user", first))
     costs = []
-    for size in (0, 20_000):
+    for size in (0, 0, 20_000):  # the first round opens connections
         if size:
             await redis.mset({keys.resource("user", f"x{n}"): stored for n in range(size)})
             await redis.zadd(keys.order("user"), {f"x{n}": n + 10 for n in range(size)})
@@ -234,7 +234,7 @@ async def test_a_page_and_a_look_up_cost_the_same_at_any_size(scim: Client) -> N
                 for name in ("total_commands_processed", "total_net_output_bytes")
             ]
         )
-    (few, little), (many, much) = costs
+    _, (few, little), (many, much) = costs
     assert abs(many - few) <= 2
     assert abs(much - little) < 10_000
 

@@ -1,0 +1,182 @@
+"""A Redis client whose commands share one connection: those of one turn of the loop, one write.
+
+redis-py gives each command a connection and a round trip of its own, and its way there and back
+costs a receiver more than all of SCIM does. Here redis-py still opens the connection (TLS,
+AUTH, SELECT, Sentinel) and shapes the replies; in between stands a queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import hiredis
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, DefaultParser
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.directory.answered import ANSWER_S
+
+
+class PipelinedRedis(Redis):
+    """As `Redis`; single commands go over one connection, pipelines and pub/sub over the pool.
+
+    Nothing is ever sent twice: when the connection breaks, every command that waits for its reply
+    fails with redis.exceptions.ConnectionError, and may have happened. So may one that fails with
+    TimeoutError, after ANSWER_S. A command that blocks its connection (BLPOP, XREAD
+    BLOCK) would hold up all others: none may be sent here.
+    """
+
+    def _wire(self) -> Wire:
+        wire: Wire | None = self.__dict__.get("_the_wire")
+        if wire is None:
+            wire = self.__dict__["_the_wire"] = Wire(self)
+        return wire
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        options.pop("keys", None)  # for client-side caches only
+        reply = await self._wire().ask(args)
+        callback = self.response_callbacks.get(args[0])
+        return callback(reply, **options) if callback else reply
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self._wire().close()
+        await super().aclose(close_connection_pool)
+
+
+class Wire:
+    """The connection, opened at the first command and again after a break."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._pool = redis.connection_pool
+        self._stream: _Stream | None = None
+        self._opening: asyncio.Task[_Stream] | None = None
+
+    async def ask(self, command: tuple[Any, ...]) -> Any:
+        """Send a command and return its reply. Raises RedisError, OSError."""
+        stream = self._stream
+        if stream is None or stream.broken:
+            stream = await self._opened()
+        reply = await stream.ask(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._stream is not None:
+            await self._stream.close()
+            self._stream = None
+
+    async def _opened(self) -> _Stream:
+        """Return the new connection; who comes meanwhile waits for the same one."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name="redis connection")
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> _Stream:
+        try:
+            if self._stream is not None:
+                await self._stream.close()
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(ANSWER_S):
+                await connection.connect()
+            self._stream = _Stream(connection)
+            return self._stream
+        finally:
+            self._opening = None
+
+
+class _Stream(asyncio.Protocol):
+    """Commands out and replies back, in order, on a connection that redis-py has opened."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._replies = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=DefaultParser.parse_error
+        )
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._unsent: list[bytes] = []
+        writer = connection._writer  # noqa: SLF001 - redis-py has no other way
+        if writer is None:
+            raise AssertionError("redis-py has just connected")
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
+        self.broken = False
+
+    async def ask(self, command: tuple[Any, ...]) -> Any:
+        """Return the reply; an error reply is returned too, not raised."""
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(_packed(command))
+        reply: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append((reply, self._loop.time()))
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(ANSWER_S, self._look)
+        return await reply
+
+    async def close(self) -> None:
+        self._break("closed")
+        await self._connection.disconnect(nowait=True)
+
+    def _send(self) -> None:
+        if not self.broken:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def _look(self) -> None:
+        """Tell those who have waited for ANSWER_S; break what has kept somebody for twice as long.
+
+        Their replies may still come, and keep their places in the queue.
+        """
+        self._alarm, now = None, self._loop.time()
+        if self._waiting and now - self._waiting[0][1] >= 2 * ANSWER_S:
+            self._break("nothing comes back")
+        next_look = now + ANSWER_S
+        for waiting, sent in self._waiting:
+            if now - sent < ANSWER_S:
+                next_look = sent + ANSWER_S
+                break
+            if not waiting.done():
+                waiting.set_exception(RedisTimeoutError(f"not within {ANSWER_S:g} s"))
+        if self._waiting:
+            self._alarm = self._loop.call_at(next_look, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        self._replies.feed(data)
+        try:
+            while (reply := self._replies.gets()) is not False:
+                waiting, _ = self._waiting.popleft()
+                if not waiting.done():
+                    waiting.set_result(reply)
+        except (InvalidResponse, IndexError):
+            self._break("what came back is not Redis's protocol")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(str(exc) if exc else "closed by the server")
+
+    def _break(self, why: str) -> None:
+        if not self.broken:
+            self.broken = True
+            self._transport.abort()
+            if self._alarm is not None:
+                self._alarm.cancel()
+        while self._waiting:
+            waiting, _ = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(RedisConnectionError(f"the connection broke: {why}"))
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    """Return a command as Redis reads it. redis-py names some with a blank: `CONFIG GET`."""
+    name = command[0]
+    if isinstance(name, str) and " " in name:
+        command = (*name.split(" "), *command[1:])
+    packed: bytes = hiredis.pack_command(command)
+    return packed
