@@ -29,7 +29,7 @@ async def test_commands_of_one_turn_share_a_connection_and_come_back_in_order(li
 async def test_an_error_reply_is_raised_where_it_belongs_and_nowhere_else(link: Link) -> None:
     outcomes: list[object] = await asyncio.gather(
         link.redis.echo("a"),
-        link.redis.execute_command("NOSUCHCOMMAND"),  # type: ignore[no-untyped-call]
+        link.redis.execute_command("NOSUCHCOMMAND"),
         link.redis.config_get("appendfsync"),
         return_exceptions=True,
     )
@@ -97,7 +97,7 @@ async def test_a_late_reply_is_nobody_elses(link: Link, monkeypatch: pytest.Monk
         "local t = redis.call('TIME')[1] + 1 while redis.call('TIME')[1] + 0 <= t do end return 7"
     )
     with pytest.raises(RedisTimeoutError):
-        await link.redis.execute_command("EVAL", slow, 0)  # type: ignore[no-untyped-call]
+        await link.redis.execute_command("EVAL", slow, 0)
     monkeypatch.setattr(pipelined, "ANSWER_S", 5.0)
     assert await link.redis.echo("mine") == b"mine"
 
