@@ -63,7 +63,10 @@ class ReceiverSettings(Section):
 
 
 class Limits(Section):
-    """What a request may ask for at most."""
+    """What a request may ask for at most.
+
+    `pending_days`: how long a member of a group may be no resource; 0 = for ever.
+    """
 
     max_body_bytes: Annotated[Whole, Field(ge=1024, le=1024 * MIB)] = 10 * MIB
     max_page: Annotated[Whole, Field(ge=1, le=100_000)] = 1000
@@ -80,6 +83,7 @@ class Limits(Section):
     max_filter_depth: Annotated[Whole, Field(ge=1, le=100)] = 32
     query_seconds: Annotated[Number, Field(gt=0, le=60)] = 5.0
     cursor_seconds: Annotated[Whole, Field(ge=1, le=86400)] = 3600
+    pending_days: Annotated[Number, Field(ge=0, le=36500)] = 90.0
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

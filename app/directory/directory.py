@@ -62,6 +62,14 @@ class Committed:
     wake: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AgedOut:
+    """`wake` as in Committed."""
+
+    count: int
+    wake: tuple[str, ...]
+
+
 class Stale(Exception):
     """The document changed since it was read: read again and decide anew."""
 
@@ -357,3 +365,24 @@ class Directory(Reader):
             modified_ms=modified_ms,
             wake=tuple(_strings(rest[3])),
         )
+
+    async def age_out(
+        self, group_id: str, member_ids: Sequence[str], before_ms: int, origin: Origin
+    ) -> AgedOut:
+        """Take those out of a group who are no resources and have waited since before `before_ms`.
+
+        It is an event like any other change.
+        """
+        count, wake = await self._link.scripts.run(
+            "age_out",
+            self._keys.seq,
+            group_id,
+            encode(list(member_ids)),
+            before_ms,
+            self._targets,
+            origin.request_id,
+            origin.token_id,
+            self._asker(origin),
+            KINDS["group"].name,
+        )
+        return AgedOut(count, tuple(_strings(wake)))

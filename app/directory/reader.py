@@ -22,6 +22,15 @@ class Pending:
     since_ms: int
 
 
+async def pending_since_before(link: Link, tenants: Sequence[str], ms: int) -> list[str]:
+    """Return those tenants that have a member who is no resource since before `ms`."""
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipe.zcount(Keys(tenant).pending, "-inf", _before(ms))
+    counts = await link.call(pipe.execute()) if tenants else []
+    return [tenant for tenant, count in zip(tenants, counts, strict=True) if count]
+
+
 class Reader:
     """One tenant's resources. No read waits for a write, or sees half of one resource's."""
 
@@ -131,15 +140,20 @@ class Reader:
         count: int = await self._link.call(self._link.redis.zcard(self._keys.members(group_id)))
         return count
 
-    async def pending(self, before_ms: int | None = None, count: int = 1000) -> list[Pending]:
+    async def pending(
+        self, before_ms: int | None = None, *, start: int = 0, count: int = 1000
+    ) -> list[Pending]:
         """Return members that no resource has the id of, the oldest first.
 
-        `before_ms`: only those that have been waiting since then.
+        `before_ms`: only those that have been waiting since before. There may be fewer than `count`
+        although more follow: look `count` further, until `pending_count`.
         """
-        until = "+inf" if before_ms is None else f"({before_ms}"
         found = await self._link.call(
             self._link.redis.zrangebyscore(
-                self._keys.pending, "-inf", until, start=0, num=count, withscores=True
+                *(self._keys.pending, "-inf", _before(before_ms)),
+                start=start,
+                num=count,
+                withscores=True,
             )
         )
         rows = [(*entry.decode().split("\x00", 1), int(since)) for entry, since in found]
@@ -152,6 +166,12 @@ class Reader:
             for (group, member, since), score in zip(rows, scores, strict=True)
             if score is not None
         ]
+
+    async def pending_count(self, before_ms: int | None = None) -> int:
+        """Return how many there are at most."""
+        redis, key = self._link.redis, self._keys.pending
+        count: int = await self._link.call(redis.zcount(key, "-inf", _before(before_ms)))
+        return count
 
     async def members_among(
         self, group_ids: Sequence[str], member_ids: Sequence[str]
@@ -196,3 +216,7 @@ class Reader:
 
     async def last_seq(self) -> int:
         return int(await self._link.call(self._link.redis.get(self._keys.seq)) or 0)
+
+
+def _before(ms: int | None) -> str:
+    return "+inf" if ms is None else f"({ms}"

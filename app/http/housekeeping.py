@@ -1,4 +1,5 @@
-"""What no request does: cleaning up behind receivers that died in the middle of something.
+"""What no request does: cleaning up behind receivers that died in the middle of something, and
+taking members out of groups whose user never came.
 
 Every receiver looks after every tenant, now and then. Two of them at once do no harm, and nothing
 waits for it: what is left behind is seen by nobody.
@@ -8,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 
 import structlog
 
+from app.directory.directory import Origin
 from app.directory.keys import Keys
+from app.directory.reader import pending_since_before
 from app.directory.staging import LEASE_MS, settle, unsettled
 from app.errors import DirectoryUnavailable
-from app.http.receiver import Receiver
+from app.http.receiver import Receiver, Tenant
 
 FIRST_S = LEASE_MS / 1000 + 2  # when what the last receiver left behind may be touched
 EVERY_S = 300.0
 _AT_ONCE = 500  # tenants in one pipeline
+_DAY_MS = 86_400_000
 
 log = structlog.get_logger()
 
@@ -36,7 +41,24 @@ async def keep_house(receiver: Receiver) -> None:
 
 async def tidy(receiver: Receiver) -> None:
     """Go through all tenants once. Raises DirectoryUnavailable."""
-    tenants = list(receiver.tenants)
-    for start in range(0, len(tenants), _AT_ONCE):
-        for tenant, group in await unsettled(receiver.link, tenants[start : start + _AT_ONCE]):
-            await settle(receiver.link, Keys(tenant), group)
+    link, tenants = receiver.link, receiver.tenants
+    names, days = list(tenants), receiver.settings.limits.pending_days
+    before_ms = receiver.clock.now_ms() - int(days * _DAY_MS)
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        for name, group in await unsettled(link, some):
+            await settle(link, Keys(name), group)
+        for name in await pending_since_before(link, some, before_ms) if days else ():
+            await _age_out(receiver, tenants[name], before_ms)
+
+
+async def _age_out(receiver: Receiver, tenant: Tenant, before_ms: int) -> None:
+    waiting: dict[str, list[str]] = {}
+    for pending in await tenant.directory.pending(before_ms):
+        waiting.setdefault(pending.group_id, []).append(pending.member_id)
+    origin = Origin(request_id=f"aged-out-{uuid.uuid4()}", token_id="", digest="")
+    for group, members in waiting.items():
+        aged = await tenant.directory.age_out(group, members, before_ms, origin)
+        if aged.count:
+            receiver.waker.wake(tenant.name, aged.wake)
+            log.warning("members.aged_out", tenant=tenant.name, group=group, members=aged.count)
