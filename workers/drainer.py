@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from functools import partial
 
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.facts import Facts
 from app.directory.lanes import LaneCare
 from app.directory.link import Link
+from app.metrics.declared import Metrics
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
@@ -35,8 +37,10 @@ class Drainer:
         clock: Clock,
         rng: random.Random,
         tasks: asyncio.TaskGroup,
+        metrics: Metrics | None = None,
     ) -> None:
         self.link, self.settings, self.clock, self.rng = link, settings, clock, rng
+        self.metrics = metrics or Metrics(settings.tenants)
         self.generation = 1
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
@@ -85,6 +89,7 @@ class Drainer:
                     pool=self._pool(setup.target),
                     settings=self.settings,
                     clock=self.clock,
+                    metrics=self.metrics,
                 )
                 if await look.take(care):
                     self.wake(setup.tenant, setup.target)
@@ -114,6 +119,7 @@ class Drainer:
             clock=self.clock,
             rng=self.rng,
             facts=Facts(self.link, self.settings.ledger),
+            metrics=self.metrics,
         )
         return await lane.drain()
 
@@ -121,8 +127,12 @@ class Drainer:
         lane = setup.tenant, setup.target
         if lane not in self._targets:
             pool = self._pool(setup.target)
-            self._targets[lane] = Target(pool, setup.marker, self.clock)
+            counted = partial(self._count, setup.target)
+            self._targets[lane] = Target(pool, setup.marker, self.clock, counted)
         return self._targets[lane]
+
+    def _count(self, target: str, kind: str, result: str) -> None:
+        self.metrics.statements.labels(target, kind, result).inc()
 
     def _pool(self, target: str) -> Pool:
         if target not in self._pools:
@@ -132,6 +142,7 @@ class Drainer:
     async def replace(self, settings: Settings) -> None:
         """Go on with another configuration; lanes under way end with the one they began with."""
         self.settings = settings
+        self.metrics.show(settings.tenants)
         self.generation += 1
         self._setups.clear()
         self._targets.clear()

@@ -24,6 +24,7 @@ from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.link import Link
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, LeaseLost, TargetError
+from app.metrics.declared import NO_CODE, Metrics
 from workers.batch import Batch, Work
 from workers.brake import Brake, settle
 from workers.clickhouse.target import Target
@@ -71,6 +72,7 @@ class Lane:
     clock: Clock
     rng: random.Random
     facts: Facts
+    metrics: Metrics = field(default_factory=Metrics)
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
 
@@ -197,6 +199,7 @@ class Lane:
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
         is_decided = False
         if strays:
+            self.metrics.strays.labels(self.setup.target).inc(len(strays))
             log.warning(
                 "users.strayed",
                 tenant=self.setup.tenant,
@@ -220,6 +223,7 @@ class Lane:
                 progress.is_undecided = True
                 is_decided = is_decided or outcome.braking.is_decided
             if outcome.wiped and progress.cursor:
+                self.metrics.wiped.labels(self.setup.target).inc()
                 log.warning("target.wiped", tenant=self.setup.tenant, target=self.setup.target)
                 await self.store.ask(resync=True)
         progress.cursor, progress.attempts, progress.in_hand = batch.cursor, 0, ()
@@ -227,6 +231,8 @@ class Lane:
         if progress.is_undecided and (is_decided or not is_walking):
             await self._settle_losses(lease, is_decided=is_decided)
             progress.is_undecided = False
+        duration_s = self.clock.monotonic() - started
+        self.metrics.batch_seconds.labels(self.setup.target).observe(duration_s)
         log.info(
             "lane.drained",
             tenant=self.setup.tenant,
@@ -237,7 +243,7 @@ class Lane:
             steps=steps,
             letters=letters,
             resync=batch.resync.reached if batch.resync else None,
-            duration_s=round(self.clock.monotonic() - started, 4),
+            duration_s=round(duration_s, 4),
         )
 
     async def _settle_losses(self, lease: Lease, *, is_decided: bool) -> None:
@@ -267,6 +273,7 @@ class Lane:
             for i, fault in outcome.faults.items()
         }
         for i, letter in parked.items():
+            self.metrics.parked.labels(self.setup.target, letter.code or NO_CODE).inc()
             log.error(
                 "resource.parked",
                 tenant=self.setup.tenant,
@@ -308,6 +315,8 @@ class Lane:
         most = min(_LONGEST_S, _FIRST_S * 2 ** min(attempts, 16))
         pause_s = self.rng.uniform(_SHORTEST_S, most)
         self._tell("lane.backing_off", error, attempts=attempts, pause_s=round(pause_s, 2))
+        code = getattr(error, "code", None) or NO_CODE
+        self.metrics.retries.labels(self.setup.target, code).inc()
         text = f"{type(error).__name__}: {error}"[:1000]
         with contextlib.suppress(DirectoryUnavailable):
             await self.store.report(epoch, text, round(pause_s * 1000), attempts)

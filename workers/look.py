@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -14,6 +14,7 @@ from app.directory.facts import Facts
 from app.directory.lanes import LaneCare, LaneStore
 from app.directory.link import Link
 from app.errors import DirectoryUnavailable, StatementRefused, TargetError
+from app.metrics.declared import Metrics
 from workers.access.drift import Difference
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
@@ -42,6 +43,7 @@ class Look:
     pool: Pool
     settings: Settings
     clock: Clock
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def take(self, care: LaneCare) -> bool:
         """Look, unless another worker does; return whether the lane has got something to do."""
@@ -130,6 +132,9 @@ class Look:
             differences=len(found),
             repairs=repaired,
         )
+        for one in found:
+            kind, mended = f"{one.kind} {one.what}", str(repaired).lower()
+            self.metrics.drift.labels(store.target, kind, mended).inc()
         facts = [
             DriftFact(
                 id=f"{store.target}/{one.kind}/{one.name}/{now_ms}/{one.what}",

@@ -14,6 +14,8 @@ from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.link import connect, until_durable
 from app.errors import VolatileRedis
+from app.metrics.declared import Metrics
+from app.metrics.fleet import Fleet
 from app.reload import reread
 from app.sentry import logging_to
 from workers.drainer import Drainer
@@ -32,7 +34,8 @@ async def serve(
     SIGHUP rereads the configuration; a broken one changes nothing and is logged.
     """
     url, password = settings.redis.url, settings.redis.secret()
-    link = connect(url, password)
+    metrics, clock = Metrics(settings.tenants), Clock()
+    link = connect(url, password, timed=metrics.time_script)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -43,9 +46,10 @@ async def serve(
             drainer = Drainer(
                 link,
                 settings,
-                clock=Clock(),
+                clock=clock,
                 rng=random.Random(),  # noqa: S311 - for pauses
                 tasks=tasks,
+                metrics=metrics,
             )
             parts.push_async_callback(drainer.close)
             loop.add_signal_handler(
@@ -86,6 +90,8 @@ async def _run(
             write_ledger(drainer.link, lambda: drainer.settings, drainer.clock, drainer.rng),
             name="ledger",
         )
+        fleet = Fleet(drainer.link, drainer.metrics, "worker", drainer.clock)
+        loops.create_task(fleet.run(), name="metrics")
 
 
 async def _reread(drainer: Drainer, reload: Callable[[], Settings]) -> None:

@@ -21,6 +21,8 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     staged:GROUP            zset: what members:GROUP is to become
     left:GROUP              zset: what members:GROUP was, until it is cleaned up
     secrets                 hash: resource id -> what its password was turned into
+    activity                hash: since and until when the provider was heard of, what it failed in
+    silences                hash: day -> the longest silence of the provider that ended then (ms)
     cursors                 string: the key that this tenant's paging cursors are signed with
     links                   hash: role-map key -> group id (a renamed group stays linked)
     tokens                  hash: token id -> JSON with the secret's hash
@@ -132,6 +134,14 @@ class Keys:
     @property
     def holds(self) -> str:
         return f"{self.prefix}holds"
+
+    @property
+    def activity(self) -> str:
+        return f"{self.prefix}activity"
+
+    @property
+    def silences(self) -> str:
+        return f"{self.prefix}silences"
 
     @property
     def cursors(self) -> str:

@@ -449,6 +449,15 @@ async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str
     return [lane for lane, is_held in zip(dirty, held, strict=True) if not is_held]
 
 
+async def read_drifted(link: Link, lanes: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return how many differences the last look has left on each (tenant, target)."""
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant, target in lanes:
+        pipe.hlen(Keys(tenant).lane("drift", target))
+    found = await link.call(pipe.execute()) if lanes else []
+    return dict(zip(lanes, found, strict=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneCare:
     """What tells whether a lane needs more than its events.

@@ -13,7 +13,7 @@ from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
 
 from app.directory.answered import ANSWER_S, answered
 from app.directory.pipelined import PipelinedRedis
-from app.directory.scripts import Scripts
+from app.directory.scripts import Scripts, Timed, untimed
 from app.errors import DirectoryUnavailable, VolatileRedis
 
 T = TypeVar("T")
@@ -44,8 +44,11 @@ class Link:
         await self.redis.aclose()
 
 
-def connect(url: str, password: str | None = None) -> Link:
-    """Return a link that connects on first use. `url` as in `[redis] url`."""
+def connect(url: str, password: str | None = None, *, timed: Timed = untimed) -> Link:
+    """Return a link that connects on first use. `url` as in `[redis] url`.
+
+    `timed`: is told each script's name and how long Redis took for it, in seconds.
+    """
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
@@ -56,7 +59,7 @@ def connect(url: str, password: str | None = None) -> Link:
     )
     redis = PipelinedRedis(connection_pool=pool)
     redis.auto_close_connection_pool = True
-    return Link(redis, Scripts(redis))
+    return Link(redis, Scripts(redis, timed))
 
 
 async def check_durable(link: Link) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,6 +12,8 @@ from redis.exceptions import NoScriptError
 
 from app.directory.answered import told
 from app.directory.pipelined import PipelinedRedis
+
+Timed = Callable[[str, float], None]
 
 _FOLDER = resources.files("app.directory") / "lua"
 
@@ -21,6 +24,10 @@ def _source(name: str) -> str:
     return "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (shared, name))
 
 
+def untimed(_name: str, _seconds: float) -> None:
+    """Nobody wants to know."""
+
+
 class Scripts:
     """Runs a script by its SHA-1, loading it where the server does not know it (yet, or any more).
 
@@ -28,8 +35,9 @@ class Scripts:
     failure leaves the outcome open and is raised: nothing here is ever sent twice.
     """
 
-    def __init__(self, redis: PipelinedRedis) -> None:
-        self._redis = redis
+    def __init__(self, redis: PipelinedRedis, timed: Timed = untimed) -> None:
+        """`timed` is told how long each script took that was answered."""
+        self._redis, self._timed = redis, timed
         self._sha: dict[str, str] = {}
 
     async def run(self, name: str, key: str, *args: str | bytes | int) -> Any:
@@ -37,7 +45,10 @@ class Scripts:
 
         Raises DirectoryUnavailable when Redis did not answer; the change may have happened.
         """
-        return await told(self._run("EVALSHA", name, key, args))
+        started = time.monotonic()
+        reply = await told(self._run("EVALSHA", name, key, args))
+        self._timed(name, time.monotonic() - started)
+        return reply
 
     async def read(self, name: str, key: str, *args: str) -> Any:
         """Return the reply of a script that changes nothing; Redis refuses one that tries to."""

@@ -124,6 +124,15 @@ async def list_all(link: Link, tenant: str) -> list[TokenRecord]:
     return sorted(map(_decode, found), key=lambda record: record.created_ms)
 
 
+async def read_tokens(link: Link, tenants: Sequence[str]) -> dict[str, list[TokenRecord]]:
+    """Return the tokens of each of these tenants, in one round trip."""
+    pipe = link.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipe.hvals(Keys(tenant).tokens)
+    found = await link.call(pipe.execute()) if tenants else []
+    return {t: list(map(_decode, raw)) for t, raw in zip(tenants, found, strict=True)}
+
+
 async def revoke(link: Link, tenant: str, token_id: str) -> bool:
     """Return whether there was such a token. Receivers notice within `CACHE_S`."""
     removed: int = await link.call(link.redis.hdel(Keys(tenant).tokens, token_id))  # type: ignore[arg-type]

@@ -151,7 +151,8 @@ class _Job:
         try:
             await self._write(undoing, frozenset())
         except ScimError:
-            self._receiver.metrics.bulk_left.labels(self._caller.tenant.name).inc()
+            metrics = self._receiver.metrics
+            metrics.bulk_left.labels(metrics.tenant(self._caller.tenant.name)).inc()
 
     async def _write(self, operation: BulkOperation, waiting: frozenset[str]) -> Written:
         if self._down is not None:

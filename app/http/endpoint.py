@@ -95,8 +95,9 @@ class Endpoint:
 
     def count_ignored(self, ignored: tuple[str, ...]) -> None:
         if ignored:
-            counter = self.receiver.metrics.ignored_attributes
-            counter.labels(self.tenant.name, self.resource_type.name).inc(len(ignored))
+            metrics = self.receiver.metrics
+            tenant = metrics.tenant(self.tenant.name)
+            metrics.ignored_attributes.labels(tenant, self.resource_type.name).inc(len(ignored))
 
     def role_keys(self, document: dict[str, Any]) -> tuple[str, ...]:
         """Return the keys of the role map that a group of this name and externalId has."""
@@ -107,7 +108,8 @@ class Endpoint:
     async def headers(self, committed: Committed) -> dict[str, str]:
         """Wake the lanes and return the headers of a write's answer."""
         if committed.seq is not None:
-            self.receiver.metrics.events.labels(self.tenant.name).inc()
+            metrics = self.receiver.metrics
+            metrics.events.labels(metrics.tenant(self.tenant.name)).inc()
             self.receiver.waker.wake(self.tenant.name, committed.wake)
         seq = committed.seq if committed.seq is not None else await self.directory.last_seq()
         return {"ETag": entity_tag(committed.version), "X-Event-Seq": str(seq)}

@@ -15,15 +15,18 @@ from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.link import check_durable, connect, until_durable
 from app.errors import DirectoryUnavailable, VolatileRedis
+from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
 from app.http.housekeeping import keep_house
-from app.http.metrics import Metrics
 from app.http.middleware import answer_errors, authenticate, identify
 from app.http.quirks import QuirkCounter
 from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.repeats import Repeats
 from app.http.routes import add_routes
 from app.http.wire import Runner
+from app.metrics.declared import Metrics
+from app.metrics.exposition import Exposition
+from app.metrics.fleet import Fleet
 from app.reload import reread
 from app.sentry import logging_to
 from app.wake import Waker
@@ -37,13 +40,18 @@ log = structlog.get_logger()
 
 def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receiver:
     url, password = settings.redis.url, settings.redis.secret()
-    link, clock = connect(url, password), Clock()
+    metrics, clock = Metrics(settings.tenants), Clock()
+    link = connect(url, password, timed=metrics.time_script)
+    fleet = Fleet(link, metrics, "receiver", clock)
     return Receiver(
         settings=settings,
         tenants=build_tenants(settings, link),
         link=link,
         waker=Waker(url, password),
-        metrics=Metrics(),
+        metrics=metrics,
+        fleet=fleet,
+        exposition=Exposition(link, fleet, clock),
+        activity=ActivityLog(link, clock),
         authenticator=Authenticator(link, clock),
         clock=clock,
         repeats=Repeats(clock),
@@ -82,6 +90,8 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
         asyncio.create_task(keep_house(receiver), name="housekeeping"),
+        asyncio.create_task(receiver.activity.run(), name="activity"),
+        asyncio.create_task(receiver.fleet.run(), name="metrics"),
     ]
     yield
     for task in tasks:
@@ -166,6 +176,7 @@ def _reread(receiver: Receiver, reload: Callable[[], Settings]) -> None:
         return
     if settings.redis != receiver.settings.redis:
         log.warning("config.kept", key="redis", reason="takes effect at the next start")
+    receiver.metrics.show(settings.tenants)
     receiver.settings, receiver.tenants = settings, build_tenants(settings, receiver.link)
     log.info("config.reread", tenants=len(receiver.tenants))
 

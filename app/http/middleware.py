@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import structlog
 from aiohttp import web
@@ -22,7 +23,7 @@ from app.errors import (
 )
 from app.http.address import client_address, user_agent
 from app.http.answers import error_answer
-from app.http.receiver import CALLER, RECEIVER, REQUEST_ID, Caller
+from app.http.receiver import CALLER, RECEIVER, REQUEST_ID, Caller, Receiver
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,7 +52,9 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     tenant = caller.tenant.name if caller else ""
     resource = request.match_info.get("endpoint", "-") if caller else "-"
     method = request.method if request.method in _METHODS else "other"
-    receiver.metrics.requests.labels(tenant, method, resource, response.status).inc()
+    receiver.metrics.requests.labels(method, resource, response.status).inc()
+    if caller:
+        _count_of(receiver, request, caller, response.status)
     receiver.metrics.request_seconds.labels(method, resource).observe(duration_s)
     log.info(
         "request.answered",
@@ -65,6 +68,18 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
         duration_s=round(duration_s, 4),
     )
     return response
+
+
+def _count_of(receiver: Receiver, request: web.Request, caller: Caller, status: int) -> None:
+    """Count a request to its tenant, and note that the tenant's provider is there."""
+    tenant = caller.tenant.name
+    refused = status >= HTTPStatus.BAD_REQUEST
+    failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    result = "failed" if failed else "refused" if refused else "ok"
+    metrics = receiver.metrics
+    metrics.tenant_requests.labels(metrics.tenant(tenant), result).inc()
+    gone = request.method == "DELETE" and status == HTTPStatus.NOT_FOUND  # as wanted
+    receiver.activity.note(tenant, write=not _reads(request), refused=refused and not gone)
 
 
 @web.middleware
@@ -91,6 +106,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             request_id=request[REQUEST_ID],
         )
         return error_answer(ServerError("internal error; the log has it under the request id"))
+
+
+def _reads(request: web.Request) -> bool:
+    return request.method in _READS or request.path.endswith(_SEARCH)
 
 
 def _root(request: web.Request, settings: Settings) -> str:
@@ -124,7 +143,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         raise InvalidSyntax("the URL is not UTF-8")
     if not receiver.durable:
         raise Unavailable("the directory has not been found durable yet, try again")
-    reads = request.method in _READS or request.path.endswith(_SEARCH)
+    reads = _reads(request)
     if "scim" not in token.scopes and not ("read" in token.scopes and reads):
         raise Forbidden("this token's scopes do not cover the request")
     request[CALLER] = Caller(

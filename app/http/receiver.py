@@ -16,11 +16,14 @@ from app.directory.keys import KINDS, Kind
 from app.directory.lanes import LaneStore
 from app.directory.link import Link
 from app.directory.tokens import TokenRecord
+from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
-from app.http.metrics import Metrics
 from app.http.progress import Lanes
 from app.http.quirks import QuirkCounter
 from app.http.repeats import Repeats
+from app.metrics.declared import Metrics
+from app.metrics.exposition import Exposition
+from app.metrics.fleet import Fleet
 from app.scim.attribute import ResourceType
 from app.scim.password import Hasher
 from app.wake import Waker
@@ -71,6 +74,9 @@ class Receiver:
     link: Link
     waker: Waker
     metrics: Metrics
+    fleet: Fleet
+    exposition: Exposition
+    activity: ActivityLog
     authenticator: Authenticator
     clock: Clock
     repeats: Repeats

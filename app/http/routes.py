@@ -57,7 +57,8 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    body = request.app[RECEIVER].metrics.render()
+    receiver = request.app[RECEIVER]
+    body = await receiver.exposition.render(receiver.settings)
     return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
 

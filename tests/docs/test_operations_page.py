@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import get_args
 
 from app.directory.lanes import State
-from app.http.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
-
-
-def test_every_metric_of_the_receiver_is_told() -> None:
-    exposed = set(re.findall(r"^# HELP (scim_\w+?) ", Metrics().render().decode(), re.MULTILINE))
-    exposed = {name for name in exposed if not name.endswith("_created")}
-    assert set(re.findall(r"`(scim_\w+)`", PAGE)) == exposed
 
 
 def test_the_states_of_a_lane_are_those_that_there_are() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Literal
 
 from app.clock import Clock
 from app.errors import StatementRefused
@@ -33,6 +34,13 @@ BELIEVED_S = 10.0
 UNKNOWN_USER = 192
 
 
+Result = Literal["done", "refused", "unanswered"]
+
+
+def _untold(_kind: str, _result: Result) -> None:
+    """Nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """Roles as they were at `at` (monotonic), of those `asked` for."""
@@ -48,9 +56,13 @@ class Target:
     Kept for as long as its lane's configuration stays: it remembers the roles for BELIEVED_S.
     """
 
-    def __init__(self, pool: Pool, marker: str, clock: Clock) -> None:
-        """`pool`: shared by all tenants of the target."""
-        self._pool, self.marker, self._clock = pool, marker, clock
+    def __init__(
+        self, pool: Pool, marker: str, clock: Clock, told: Callable[[str, Result], None] = _untold
+    ) -> None:
+        """`pool`: shared by all tenants of the target. `told`: is told the kind of step of each
+        statement, and what became of it.
+        """
+        self._pool, self.marker, self._clock, self._told = pool, marker, clock, told
         self._seen: _Seen | None = None
 
     async def observe(
@@ -135,7 +147,15 @@ class Target:
         """Carry one statement out. Raises StatementRefused, of which a part may have been done, or
         TargetUnavailable, after which nobody knows: observe before going on.
         """
-        async with self._pool.session() as session:
-            await session.query(
-                statement.sql, log_comment=log_comment, query_id=statement.query_id or None
-            )
+        result: Result = "unanswered"
+        try:
+            async with self._pool.session() as session:
+                await session.query(
+                    statement.sql, log_comment=log_comment, query_id=statement.query_id or None
+                )
+            result = "done"
+        except StatementRefused:
+            result = "refused"
+            raise
+        finally:
+            self._told(type(statement.step).__name__, result)

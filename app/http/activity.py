@@ -1,0 +1,56 @@
+"""Noting beside the requests when providers were heard of, and whether their writes are done."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from app.clock import Clock
+from app.directory.activity import Window, note_activity
+from app.directory.link import Link
+from app.errors import DirectoryUnavailable
+
+FLUSH_S = 5.0
+_LAST_FLUSH_S = 1.0
+
+log = structlog.get_logger()
+
+
+class ActivityLog:
+    """What came during the last seconds, by tenant; no request waits for it, or fails by it."""
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link, self._clock = link, clock
+        self._windows: dict[str, Window] = {}
+
+    def note(self, tenant: str, *, write: bool, refused: bool) -> None:
+        """Count one request of an authenticated provider."""
+        now_ms = self._clock.now_ms()
+        window = self._windows.setdefault(tenant, Window(now_ms, now_ms))
+        window.note(now_ms, write=write, refused=refused)
+
+    async def flush(self) -> None:
+        """Write what was noted. What Redis did not take is dropped: the next request tells more."""
+        windows, self._windows = self._windows, {}
+        for tenant, window in windows.items():
+            await note_activity(self._link, tenant, window)
+
+    async def run(self) -> None:
+        """Flush every few seconds until cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await self._try()
+        finally:
+            try:
+                async with asyncio.timeout(_LAST_FLUSH_S):
+                    await self._try()
+            except TimeoutError:
+                log.warning("activity.lost")
+
+    async def _try(self) -> None:
+        try:
+            await self.flush()
+        except DirectoryUnavailable as error:
+            log.warning("activity.lost", error=str(error))

@@ -1,0 +1,203 @@
+"""What Redis knows of lanes, tokens and tenants, as gauges: read when somebody asks, never counted.
+
+Series of single lanes, tokens and tenants are those of the WORST of them, so that ten thousand
+tenants are as easy on Prometheus as ten: what is well has no series of its own, or need not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from app.config.settings import Settings
+from app.directory.activity import Activity, read_activities
+from app.directory.lanes import LaneStatus, LaneStore, read_drifted, read_statuses
+from app.directory.link import Link
+from app.directory.tokens import TokenRecord, read_tokens
+
+WORST = 200
+SOON_S = 30 * 86400
+_AT_ONCE = 200
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`drifted`: how many differences were left on a lane. `revocations`: since when (ms) somebody
+    has had access there that should be gone. Lanes as keys are (tenant, target).
+    """
+
+    now_ms: int
+    lanes: Sequence[LaneStatus] = ()
+    drifted: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    revocations: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    tokens: Mapping[str, Sequence[TokenRecord]] = field(default_factory=dict)
+    activities: Mapping[str, Activity] = field(default_factory=dict)
+
+
+async def read_state(link: Link, settings: Settings, now_ms: int) -> State:
+    """Return it for all tenants of the configuration, some hundred of them in one round trip."""
+    lanes: list[LaneStatus] = []
+    drifted: dict[tuple[str, str], int] = {}
+    revocations: dict[tuple[str, str], int] = {}
+    tokens: dict[str, Sequence[TokenRecord]] = {}
+    activities: dict[str, Activity] = {}
+    for tenants in _parts(list(settings.tenants)):
+        names = [(t, target) for t in tenants for target in settings.tenants[t].targets]
+        read = (await read_statuses(link, names)).values()
+        lanes += read
+        drifted |= await read_drifted(link, names)
+        for lane in read:
+            if lane.dead_letters:
+                letters = await LaneStore(link, lane.tenant, lane.target).letters()
+                since = [one.first_ms for one in letters.values() if one.revocation]
+                if since:
+                    revocations[lane.tenant, lane.target] = min(since)
+        tokens |= await read_tokens(link, tenants)
+        activities |= await read_activities(link, tenants)
+    return State(now_ms, lanes, drifted, revocations, tokens, activities)
+
+
+def families(state: State) -> Iterator[Metric]:
+    """Yield the gauges of `state`; pure."""
+    yield from _of_lanes(state)
+    yield from _of_tokens(state)
+    yield from _of_tenants(state)
+
+
+def _of_lanes(state: State) -> Iterator[Metric]:
+    counts = Counter((lane.target, lane.state) for lane in state.lanes)
+    yield _gauge("scim_lanes", "Lanes, by their state.", ("target", "state"), counts.items())
+    by_target: dict[str, list[LaneStatus]] = {}
+    for lane in state.lanes:
+        by_target.setdefault(lane.target, []).append(lane)
+    yield _gauge(
+        "scim_target_lag_seconds",
+        "How long the change that waits longest for a target has been waiting.",
+        ("target",),
+        (((name,), max(x.lag_seconds for x in lanes)) for name, lanes in by_target.items()),
+    )
+    yield _gauge(
+        "scim_dead_letters",
+        "Resources that a target refused and that wait for somebody.",
+        ("target",),
+        (((name,), sum(x.dead_letters for x in lanes)) for name, lanes in by_target.items()),
+    )
+    left = Counter(dict.fromkeys(by_target, 0))
+    for (_, target), count in state.drifted.items():
+        left[target] += count
+    yield _gauge(
+        "scim_drift",
+        "Differences that others have made on a target, as the last look left them.",
+        ("target",),
+        (((name,), count) for name, count in left.items()),
+    )
+    waiting = {
+        name: max((_revocation_s(state, lane) for lane in lanes), default=0.0)
+        for name, lanes in by_target.items()
+    }
+    yield _gauge(
+        "scim_oldest_revocation_seconds",
+        "For how long somebody has had access on a target that should be gone; 0 is nobody.",
+        ("target",),
+        (((name,), seconds) for name, seconds in waiting.items()),
+    )
+    late = _worst(state.lanes, lambda lane: (lane.lag_seconds, _lag_events(lane)))
+    names = ("tenant", "target")
+    yield _gauge(
+        "scim_lane_lag_seconds",
+        f"How long a lane's oldest change has been waiting; of the {WORST} worst lanes.",
+        names,
+        (((lane.tenant, lane.target), lane.lag_seconds) for lane in late),
+    )
+    yield _gauge(
+        "scim_lane_lag_events",
+        f"Events that a lane has not applied; of the {WORST} worst lanes.",
+        names,
+        (((lane.tenant, lane.target), _lag_events(lane)) for lane in late),
+    )
+
+
+def _lag_events(lane: LaneStatus) -> int:
+    return max(0, lane.last_seq - lane.applied_seq)
+
+
+def _revocation_s(state: State, lane: LaneStatus) -> float:
+    since_ms = state.revocations.get((lane.tenant, lane.target))
+    return 0.0 if since_ms is None else max(0.0, (state.now_ms - since_ms) / 1000)
+
+
+def _of_tokens(state: State) -> Iterator[Metric]:
+    ending = [
+        ((tenant, last.id), left_s)
+        for tenant, tokens in state.tokens.items()
+        if (last := _last(tokens)) is not None
+        and last.expires_ms is not None
+        and (left_s := (last.expires_ms - state.now_ms) / 1000) < SOON_S
+    ]
+    yield _gauge(
+        "scim_token_expires_seconds",
+        "Until a tenant's last token ends, where that is within 30 days; negative: it has ended.",
+        ("tenant", "token"),
+        sorted(ending, key=lambda one: one[1])[:WORST],
+    )
+
+
+def _last(tokens: Iterable[TokenRecord]) -> TokenRecord | None:
+    """Return the token of a tenant's provider that lasts longest, None if there was never one."""
+    usable = (token for token in tokens if "scim" in token.scopes)
+    return max(
+        usable, key=lambda t: float("inf") if t.expires_ms is None else t.expires_ms, default=None
+    )
+
+
+def _of_tenants(state: State) -> Iterator[Metric]:
+    silent = (
+        ((tenant,), seconds)
+        for tenant, activity in state.activities.items()
+        if (seconds := activity.silent_s(state.now_ms)) is not None
+    )
+    yield _gauge(
+        "scim_tenant_silent_seconds",
+        "For how long a provider has been silent, where that is far longer than it ever was.",
+        ("tenant",),
+        _worst(silent, lambda one: one[1]),
+    )
+    failing = (
+        ((tenant,), seconds)
+        for tenant, activity in state.activities.items()
+        if (seconds := activity.failing_s(state.now_ms)) is not None
+    )
+    yield _gauge(
+        "scim_tenant_failing_seconds",
+        "For how long every write of a provider has been refused.",
+        ("tenant",),
+        _worst(failing, lambda one: one[1]),
+    )
+
+
+def _gauge(
+    name: str,
+    meaning: str,
+    labels: Sequence[str],
+    values: Iterable[tuple[tuple[str, ...], float]],
+) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=labels)
+    for given, value in values:
+        family.add_metric(given, value)
+    return family
+
+
+def _worst(all_of_them: Iterable[T], badness: Callable[[T], object]) -> list[T]:
+    return sorted(all_of_them, key=badness, reverse=True)[:WORST]  # type: ignore[arg-type]
+
+
+def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(whole), _AT_ONCE):
+        yield whole[start : start + _AT_ONCE]
