@@ -27,7 +27,7 @@ class Attribute:
     not empty, bounded, without control characters. `separate`: its values live beside the document
     (a group's members), so that changing one never rewrites the others. `aliases`: names under
     which clients send it although the RFC has another. `whole`: an answer that shows it without
-    being asked shows every sub-attribute.
+    being asked shows every sub-attribute. `plain`: any text that is not too long is a value of it.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Attribute:
     key: str = field(init=False, repr=False, compare=False)
     alias_keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
     whole: bool = field(init=False, repr=False, compare=False)
+    plain: bool = field(init=False, repr=False, compare=False)
     _subs: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +56,9 @@ class Attribute:
         object.__setattr__(self, "alias_keys", tuple(name.lower() for name in self.aliases))
         shown = all(sub.returned in {"always", "default"} for sub in self.sub_attributes)
         object.__setattr__(self, "whole", shown)
+        plain = self.type in {"string", "reference"} and self.mutability == "readWrite"
+        special = self.multi_valued or self.indexed or self.separate
+        object.__setattr__(self, "plain", plain and not special)
         object.__setattr__(self, "_subs", _by_name(self.sub_attributes))
 
     def sub(self, name: str) -> Attribute | None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from app.errors import InvalidSyntax, InvalidValue, Mutability, TooMany
 from app.scim.attribute import SCHEMAS, Attribute, ResourceType, Schema
 from app.scim.limits import DEFAULT_LIMITS, Limits
@@ -165,8 +167,8 @@ def checked_object(body: object, limits: Limits, *, deep: bool = True) -> dict[s
     """
     if not isinstance(body, dict):
         raise InvalidSyntax("the body must be a JSON object")
-    if deep and (offence := _offence(body, limits.max_document_depth)):
-        names, reason = offence
+    if deep and not _is_sound(body, limits.max_document_depth):
+        names, reason = _offence(body, limits.max_document_depth) or ((), "can't be stored")
         where = ""
         for name in names:
             where = where + name if name.startswith("[") else join(where, name)
@@ -352,9 +354,18 @@ def _read_attributes(
     document: dict[str, Any],
 ) -> None:
     """Move what the schema knows out of `named` and, read, into `document`; in schema order."""
+    longest = reading.limits.max_attribute_length
     for attribute in attributes:
-        found = named.pop(attribute.key, None)
-        for alias in attribute.alias_keys:
+        key, aliases = attribute.key, attribute.alias_keys
+        if key not in named and not aliases:
+            continue
+        found = named.pop(key, None)
+        if found and not aliases and attribute.plain:  # most of what people have
+            value = found[1]
+            if isinstance(value, str) and len(value) <= longest:
+                document[attribute.name] = value
+                continue
+        for alias in aliases:
             other = named.pop(alias, None)
             if found is None or found[1] is None:
                 found = other
@@ -388,8 +399,9 @@ def _read_values(
         read = read_one(attribute, item, f"{where}[{index}]", reading)
         if read is not None:
             values.append(read)
-    values = unique(values)
-    refuse_two_primaries(values, where)
+    if len(values) > 1:
+        values = unique(values)
+        refuse_two_primaries(values, where)
     return values or None
 
 
@@ -458,6 +470,27 @@ def wrong_type(attribute: Attribute, where: str) -> InvalidValue:
 
 
 # --- what no schema has to be asked for -------------------------------------------------------
+
+
+def _is_sound(body: dict[str, Any], depth: int) -> bool:
+    """Return whether there is no offence in the body, at a small part of what finding one costs."""
+    try:
+        msgspec.json.encode(body)
+    except (UnicodeEncodeError, TypeError, RecursionError):
+        return False
+    level: list[Any] = [body]
+    for _ in range(depth):
+        below: list[Any] = []
+        for value in level:
+            for item in value.values() if isinstance(value, dict) else value:
+                if isinstance(item, (dict, list)):
+                    below.append(item)
+                elif isinstance(item, float) and not math.isfinite(item):
+                    return False
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def _offence(value: object, depth: int) -> tuple[tuple[str, ...], str] | None:

@@ -17,7 +17,14 @@ from app.scim.attribute import Attribute, ResourceType, Schema
 from app.scim.limits import Limits
 from app.scim.members import MemberChange
 from app.scim.schema import ENTERPRISE_URN, GROUP, GROUP_URN, USER, USER_URN
-from app.scim.validate import CONTROL, parse_group, parse_resource, refuse_immutable_changes
+from app.scim.validate import (
+    CONTROL,
+    _is_sound,
+    _offence,
+    parse_group,
+    parse_resource,
+    refuse_immutable_changes,
+)
 
 OLD_ENTERPRISE = "urn:scim:schemas:extension:enterprise:2.0"
 
@@ -274,6 +281,14 @@ def test_nesting_is_bounded_wherever_it_is(place: str, nest: Callable[[object], 
         value = nest(value)
     with pytest.raises(InvalidValue, match="nested too deeply"):
         user(**{place: value})
+
+
+ANYTHING = st.dictionaries(st.text(max_size=3) | VALUES.filter(lambda v: isinstance(v, str)), JSON)
+
+
+@given(body=ANYTHING | BODIES, depth=st.integers(1, 6))
+def test_the_quick_look_finds_what_the_long_one_can_name(body: dict[str, Any], depth: int) -> None:
+    assert _is_sound(body, depth) is (_offence(body, depth) is None)
 
 
 def test_the_number_of_values_is_bounded() -> None:
