@@ -7,26 +7,31 @@ from collections.abc import Sequence
 from itertools import chain
 
 from app.clock import Clock
+from app.config.ledger import LedgerSettings
 from app.config.settings import Settings
 from app.directory.link import Link, connect
 from app.directory.tokens import list_all
 from app.doctor.directory import examine_redis
-from app.doctor.finding import Finding, Status
+from app.doctor.finding import Finding, Status, fail, ok
 from app.doctor.tokens import judge_tokens
+from app.errors import TargetError
 from workers.access.desired import role_definitions
 from workers.doctor.target import examine_target
+from workers.ledger import schema
 from workers.setup import endpoint_of
 
 _AT_ONCE = 16  # targets
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Return every finding: of Redis, the tokens in it, and the targets, in this order."""
+    """Return every finding: of Redis, the tokens in it, the targets, the ledger, in this order."""
     clock = Clock()
-    directory, targets = await asyncio.gather(
-        _examine_directory(settings, clock), _examine_targets(settings, clock)
+    directory, targets, ledger = await asyncio.gather(
+        _examine_directory(settings, clock),
+        _examine_targets(settings, clock),
+        _examine_ledger(settings.ledger),
     )
-    return [*directory, *targets]
+    return [*directory, *targets, *ledger]
 
 
 async def _examine_directory(settings: Settings, clock: Clock) -> list[Finding]:
@@ -61,3 +66,17 @@ async def _examine_targets(settings: Settings, clock: Clock) -> list[Finding]:
             return await examine_target(name, endpoint_of(settings, name), roles.values(), clock)
 
     return list(chain(*await asyncio.gather(*map(one, settings.targets))))
+
+
+async def _examine_ledger(ledger: LedgerSettings | None) -> list[Finding]:
+    if ledger is None:
+        return []
+    try:
+        is_behind = await schema.is_behind(ledger)
+    except TargetError as error:
+        mend = "see that [ledger] names a server that runs, its account and password"
+        return [fail("ledger", ledger.url, str(error)[:300], mend)]
+    if is_behind:
+        told = "its tables are not there yet, or of an older version; nothing is written to them"
+        return [fail("ledger", ledger.url, told, "clickhouse-scim migrate")]
+    return [ok("ledger", ledger.url, "its tables are of this version")]

@@ -16,6 +16,8 @@ from prometheus_client.core import GaugeMetricFamily
 
 from app.config.settings import Settings
 from app.directory.activity import Activity, read_activities
+from app.directory.events import read
+from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneStatus, LaneStore, read_drifted, read_statuses
 from app.directory.link import Link
 from app.directory.tokens import TokenRecord, read_tokens
@@ -23,8 +25,20 @@ from app.directory.tokens import TokenRecord, read_tokens
 WORST = 200
 SOON_S = 30 * 86400
 _AT_ONCE = 200
+_OLDEST_OF = 20  # tenants whose ledgers are farthest behind, asked for their oldest event
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLag:
+    """What the ledger has not got yet, over all tenants: events, other facts, and since when (ms)
+    the oldest of the events is there, None for none.
+    """
+
+    events: int
+    facts: int
+    since_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,7 @@ class State:
     lanes: Sequence[LaneStatus] = ()
     drifted: Mapping[tuple[str, str], int] = field(default_factory=dict)
     revocations: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    ledger: LedgerLag | None = None
     tokens: Mapping[str, Sequence[TokenRecord]] = field(default_factory=dict)
     activities: Mapping[str, Activity] = field(default_factory=dict)
 
@@ -61,12 +76,40 @@ async def read_state(link: Link, settings: Settings, now_ms: int) -> State:
                     revocations[lane.tenant, lane.target] = min(since)
         tokens |= await read_tokens(link, tenants)
         activities |= await read_activities(link, tenants)
-    return State(now_ms, lanes, drifted, revocations, tokens, activities)
+    return State(
+        now_ms,
+        lanes,
+        drifted,
+        revocations,
+        None if settings.ledger is None else await _read_ledger(link, list(settings.tenants)),
+        tokens,
+        activities,
+    )
+
+
+async def _read_ledger(link: Link, tenants: Sequence[str]) -> LedgerLag:
+    events, facts = 0, 0
+    late: list[LaneStatus] = []
+    for some in _parts(tenants):
+        lanes = (await read_statuses(link, [(t, LEDGER) for t in some])).values()
+        events += sum(map(_lag_events, lanes))
+        late = _worst([*late, *(lane for lane in lanes if _lag_events(lane))], _lag_events)
+        pipe = link.redis.pipeline(transaction=False)
+        for tenant in some:
+            pipe.xlen(Keys(tenant).facts)
+        facts += sum(await link.call(pipe.execute()))
+    oldest = [
+        event.at_ms
+        for lane in late[:_OLDEST_OF]
+        for event in await read(link, Keys(lane.tenant), lane.applied_seq, 1)
+    ]
+    return LedgerLag(events, facts, min(oldest, default=None))
 
 
 def families(state: State) -> Iterator[Metric]:
     """Yield the gauges of `state`; pure."""
     yield from _of_lanes(state)
+    yield from _of_ledger(state)
     yield from _of_tokens(state)
     yield from _of_tenants(state)
 
@@ -131,6 +174,17 @@ def _lag_events(lane: LaneStatus) -> int:
 def _revocation_s(state: State, lane: LaneStatus) -> float:
     since_ms = state.revocations.get((lane.tenant, lane.target))
     return 0.0 if since_ms is None else max(0.0, (state.now_ms - since_ms) / 1000)
+
+
+def _of_ledger(state: State) -> Iterator[Metric]:
+    lag = state.ledger or LedgerLag(0, 0, None)
+    seconds = 0.0 if lag.since_ms is None else max(0.0, (state.now_ms - lag.since_ms) / 1000)
+    for name, meaning, value in (
+        ("scim_ledger_lag_seconds", "For how long the oldest event has waited for it.", seconds),
+        ("scim_ledger_lag_events", "Events that the ledger has not got yet.", lag.events),
+        ("scim_ledger_waiting_facts", "Other facts that it has not got yet.", lag.facts),
+    ):
+        yield _gauge(name, meaning, (), [((), value)])
 
 
 def _of_tokens(state: State) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from app.config.ledger import LedgerSettings
-from app.errors import StatementRefused
+from app.errors import StatementRefused, TargetError
 from workers.access.statements.quoting import quote_identifier, quote_literal
 from workers.ledger.rows import TABLES
 from workers.ledger.store import Store
@@ -64,7 +64,7 @@ async def current(store: Store) -> str | None:
     """Return the version that the ledger has, None if it has no tables yet."""
     try:
         rows = await store.query(f"SELECT max(version_num) FROM {_VERSION_TABLE}")  # noqa: S608
-    except StatementRefused as error:
+    except TargetError as error:  # a missing database refuses the log-in
         if error.code in {_UNKNOWN_TABLE, _UNKNOWN_DATABASE}:
             return None
         raise

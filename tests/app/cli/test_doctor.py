@@ -210,6 +210,21 @@ async def test_an_account_that_may_read_no_grants_is_told_that_first(
     )
 
 
+async def test_a_ledger_without_its_tables_is_found_and_migrate_mends_it(
+    patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = patient.write()
+    url = f"clickhouse://default@127.0.0.1:{patient.port}/ledger_{patient.account}"
+    file.write_text(file.read_text() + f'[ledger]\nurl = "{url}"\n')
+    code, rows = run(file, capsys)
+    assert (code, wrong(rows)["ledger"]["mend"]) == (1, "clickhouse-scim migrate")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["migrate", "--config", str(file)]).result() == 0
+    capsys.readouterr()
+    code, rows = run(file, capsys)
+    assert (code, wrong(rows)) == (0, {})
+
+
 async def test_a_token_that_is_about_to_end_is_noted_and_is_no_failure(
     patient: Patient, capsys: pytest.CaptureFixture[str]
 ) -> None:
