@@ -11,6 +11,7 @@ from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.facts import Drift as DriftFact
 from app.directory.facts import Facts
+from app.directory.holds import Holds
 from app.directory.lanes import LaneCare, LaneStore
 from app.directory.link import Link
 from app.errors import DirectoryUnavailable, StatementRefused, TargetError
@@ -80,6 +81,8 @@ class Look:
     async def _compare(self, store: LaneStore, fingerprint: str) -> bool:
         done = await self._rehearsed()
         found = drift_of(done).differences
+        for hold in done.holds:
+            await Holds(self.link, store.tenant).put(hold, self.setup.siblings)
         log.info(
             "drift.compared",
             tenant=store.tenant,
@@ -103,10 +106,10 @@ class Look:
             if done.statements or done.faults:
                 await store.ask(resync=True)
                 return True
-            return False
+            return bool(done.holds)
         before, now_ms = await store.drifted(), self.clock.now_ms()
         await store.looked(fingerprint, {key_of(d): before.get(key_of(d), now_ms) for d in found})
-        return False
+        return bool(done.holds)
 
     async def _rehearsed(self) -> Rehearsed:
         return await rehearse(

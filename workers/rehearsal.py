@@ -36,7 +36,8 @@ AT_ONCE = 500  # resources
 class Rehearsed:
     """What a lane would do. `users`, `roles`: those that would change, each as it is and as it
     would be, None where there is none. `faults`: what could not be had, by resource id; of those in
-    `known` the target has, or had, a user of ours. `looked_at`: how many resources.
+    `known` the target has, or had, a user of ours. `holds`: those that the target keeps and the
+    tenant does not know. `looked_at`: how many resources.
     """
 
     statements: list[Statement] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Rehearsed:
     roles: dict[str, tuple[RoleState | None, RoleState | None]] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
+    holds: list[Hold] = field(default_factory=list)
     looked_at: int = 0
 
 
@@ -73,7 +75,7 @@ async def rehearse(
         setup=setup,
         store=store,
         subjects=subjects,
-        holds=_Holds(link, setup.tenant),
+        holds=_Holds(link, setup.tenant, done),
         target=target,
         lease=Lease(store, 0, math.inf, sent_at=0.0, clock=clock),
         vocabulary=role_map.vocabulary | await store.vocabulary(()),
@@ -181,8 +183,13 @@ class _Store(LaneStore):
 class _Holds(Holds):
     """Reads holds, and makes none."""
 
+    def __init__(self, link: Link, tenant: str, done: Rehearsed) -> None:
+        super().__init__(link, tenant)
+        self._done = done
+
     async def put(self, hold: Hold, targets: Sequence[str]) -> None:
-        del hold, targets
+        del targets
+        self._done.holds.append(hold)
 
 
 class _Subjects(Subjects):

@@ -115,6 +115,7 @@ async def site(
         user_name = "{{tenant}}__{{userName}}"
         marker_role = "{tenant}_managed"
         default_roles = ["{tenant}_employee"]
+        authentication = {{ method = "no_password" }}
         [[tenants.{tenant}.groups]]
         group = "Analysts"
         roles = ["{tenant}_analyst"]
@@ -124,6 +125,7 @@ async def site(
         grants = ["SELECT ON analytics.*"]
         [tenants.{tenant}-b]
         targets = ["second"]
+        user_name = "{{tenant}}__{{userName}}"
         """)
     admin = Pool(Endpoint(hosts=((clickhouse.host, clickhouse.port),), user="default"))
     cli = Cli(config, tenant, f"{tenant}-b", capsys)

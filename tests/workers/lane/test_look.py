@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.clock import Clock
+from app.directory.holds import Holds
 from app.directory.lanes import LaneCare, read_care
-from workers.access.statements import quote_identifier
+from workers.access.statements import quote_identifier, render
+from workers.access.steps import Hold, StripRoles
 from workers.look import Look
 from workers.setup import Setup
 
@@ -206,3 +208,17 @@ async def test_an_account_with_fewer_rights_is_no_reason_not_to_look(world: Worl
     account = quote_identifier(f"{world.tenant}-provisioner")
     await world.sql(f"REVOKE SELECT ON system.settings_profile_elements FROM {account}")
     assert [compared((await look(world))[1]) for _ in range(2)] == [True, True]
+
+
+async def test_a_hold_that_only_the_target_keeps_is_found(world: World) -> None:
+    policy(world, "report")
+    ana = await world.user("ana")
+    await world.drain()
+    name = world.name("ana")
+    for step in (StripRoles((name,)), Hold((name,))):
+        for statement in render(step, world.marker):
+            await world.sql(statement.sql)
+    has_work, _ = await look(world)
+    assert has_work
+    (hold,) = (await Holds(world.link, world.tenant).all()).holds
+    assert (hold.user, hold.resource_id) == ("ana", ana)
