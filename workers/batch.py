@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.directory.events import Event, read
+from app.directory.events import Event, read, read_some
 from app.directory.keys import Keys
 from app.directory.lanes import RESYNC_START, ROLE, LaneStore, ResyncStep
 from app.directory.link import Link
@@ -13,6 +13,9 @@ from app.directory.subjects import SUBJECT_KINDS, Subjects
 from workers.clickhouse.target import Target
 from workers.walk import WALK_START, Walk
 
+BATCH_S = 0.3
+_LEAST_USERS = 50
+_SHARE = 4  # the to-do list and a resync get this part of a batch even if events fill it
 _PAGE = 100  # events read at once: one may name many thousand members
 
 
@@ -35,6 +38,8 @@ class Span:
 class Batch:
     """`users`: in the order in which they were touched; None where no event asked.
 
+    `ahead`: who loses access by events that the lane has not come to yet, with their seq: nothing
+    else is done in such a batch, and the cursor stays.
     `roles`: names of roles to try again though they have a dead letter; None: all of them.
     `resync`: the part of a resync that belongs to this batch. `strays`: names on the target that no
     resource is behind.
@@ -47,10 +52,11 @@ class Batch:
     resync: ResyncStep | None = None
     requests: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    ahead: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.users or self.done or self.resync or self.requests)
+        return not (self.users or self.done or self.resync or self.requests or self.ahead)
 
     def touch(self, event: Event, users: Iterable[str]) -> None:
         """Count `event` to the batch; it touches these users."""
@@ -85,31 +91,51 @@ class Work:
     ) -> None:
         """`role_keys`: those of the tenant's role map, which a resync links to groups."""
         self._link, self._store, self._subjects = link, store, subjects
-        self._walk = Walk(store, subjects, target, max_users)
+        self._walk = Walk(store, subjects, target)
         self._keys = Keys(store.tenant)
         self._role_keys = role_keys
         self._max_events, self._max_users = max_events, max_users
+        self._size = max_users
+
+    def took(self, users: int, seconds: float) -> None:
+        """Make the next batches as large as the target is fast: a revocation waits for one."""
+        if users:
+            size = round(users / max(seconds, 0.001) * BATCH_S)
+            self._size = max(_LEAST_USERS, min(self._max_users, size))
 
     async def next(self, cursor: int) -> Batch:
         """Return the next batch: events in their order, then the to-do list, then the resync.
 
-        About `max_users` users of each; one event that touches more is never cut.
+        Users as many as take about BATCH_S, `max_users` at most; the to-do list and the resync have
+        a share of their own. One event that touches more users is never cut.
         """
         batch = Batch(cursor=cursor)
         await self._add_events(batch)
-        batch.done, position = await self._store.asked(self._max_users)
+        batch.done, position = await self._store.asked(self._left(batch))
         self._add_todo(batch)
         if position:
             await self._add_resync(batch, position)
         return batch
 
+    def _left(self, batch: Batch) -> int:
+        return max(self._size - len(batch.users), self._size // _SHARE, 1)
+
+    async def ahead(self, cursor: int, beyond: int) -> Batch:
+        """Return who loses access by events after `beyond`, in a batch for that alone."""
+        batch = Batch(cursor=cursor, ahead=await self._store.express(beyond, self._max_users))
+        if batch.ahead:
+            for event in await read_some(self._link, self._keys, batch.ahead.values()):
+                batch.touch(event, await self._touched(event))
+            batch.cursor = cursor
+        return batch
+
     async def _add_events(self, batch: Batch) -> None:
         taken = 0
-        while taken < self._max_events and len(batch.users) < self._max_users:
+        while taken < self._max_events and len(batch.users) < self._size:
             count = min(_PAGE, self._max_events - taken)
             page = await read(self._link, self._keys, batch.cursor, count)
             for event in page:
-                if len(batch.users) >= self._max_users:
+                if len(batch.users) >= self._size:
                     return
                 batch.touch(event, await self._touched(event))
             taken += len(page)
@@ -136,7 +162,7 @@ class Work:
         if position.startswith(RESYNC_START):
             await self._store.link_groups(self._role_keys)
             batch.roles, reached = None, WALK_START
-        part = await self._walk.step(reached, is_blank=batch.cursor == 0)
+        part = await self._walk.step(reached, self._left(batch), is_blank=batch.cursor == 0)
         for user in part.ids:
             batch.users.setdefault(user, None)
         batch.strays = list(part.strays)

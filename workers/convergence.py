@@ -13,7 +13,7 @@ from app.directory.holds import Held, Hold, Holds
 from app.directory.lanes import ROLE, LaneStore, Letter
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
-from workers.access.model import Actual, RoleDefinition, Wanted
+from workers.access.model import Actual, Policy, RoleDefinition, Wanted
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.plan import Plan, plan
 from workers.access.roles import plan_roles
@@ -72,6 +72,8 @@ class Outcome:
 class Convergence:
     """One batch's way onto the target. `log_comment` goes with each statement (promise 9). Without
     a `brake` nothing is held. `witness` hears of statements and of what users hold then.
+    `only_takes`: what anybody would get is left to the events that give it: nobody is created,
+    renamed or let in, and no letter is over.
     """
 
     setup: Setup
@@ -85,6 +87,7 @@ class Convergence:
     log_comment: str
     brake: Brake | None = None
     witness: Witness | None = None
+    only_takes: bool = False
 
     async def run(
         self, ids: Sequence[str], retry: frozenset[str] | None, strays: Sequence[str] = ()
@@ -117,7 +120,8 @@ class Convergence:
         role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
         letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())
-        outcome = Outcome(letters=letters, tried={*people.persons, *ids})
+        tried = set() if self.only_takes else {*people.persons, *ids}
+        outcome = Outcome(letters=letters, tried=tried)
         if not people.persons and retry == frozenset():
             return outcome
         actual = await self._observe(people, fresh=fresh)
@@ -248,8 +252,7 @@ class Convergence:
             self.witness.meet(people)
             told = await self.witness.told(people)
         for turn in range(_ROUNDS + 1):
-            wanted = people.wanted(actual)
-            decided = plan(wanted, actual, policy)
+            wanted, decided = self._decide(people, actual, policy)
             if turn == 0:
                 # A second attempt keeps what was judged before the first had changed anything.
                 outcome.braking = braking or await self._brake(decided, wanted, actual, outcome)
@@ -279,6 +282,16 @@ class Convergence:
             for i, person in people.persons.items()
             if person.want.active and person.want.login.until is not None
         }
+
+    def _decide(
+        self, people: People, actual: Actual, policy: Policy
+    ) -> tuple[Sequence[Wanted], Plan]:
+        wanted = people.wanted(actual)
+        if not self.only_takes:
+            return wanted, plan(wanted, actual, policy)
+        wanted = [want.staying for want in wanted if want.previous is not None]
+        steps = plan(wanted, actual, policy).steps
+        return wanted, Plan(tuple(step for step in steps if isinstance(step, TAKING)), ())
 
     async def _brake(
         self,

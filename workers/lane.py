@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -144,8 +144,17 @@ class Lane:
             if held.is_orphan and not lease.is_used:
                 # This batch begins where the lost one began, so it has all the same users.
                 await self._look_again(progress.in_hand)
+
+            async def overtake(beyond: int = batch.cursor) -> None:
+                ahead = await work.ahead(progress.cursor, beyond)
+                if not ahead.is_empty:
+                    await self._bring(ahead, lease, progress, vocabulary)
+
+            await overtake()
             if not batch.is_empty:
-                await self._bring(batch, lease, progress, vocabulary)
+                began = self.clock.monotonic()
+                await self._bring(batch, lease, progress, vocabulary, overtake)
+                work.took(len(batch.users), self.clock.monotonic() - began)
             match await self.store.settle(lease.epoch):
                 case "idle":
                     return False
@@ -159,9 +168,16 @@ class Lane:
                     assert_never(other)
 
     async def _bring(
-        self, batch: Batch, lease: Lease, progress: Progress, vocabulary: frozenset[str]
+        self,
+        batch: Batch,
+        lease: Lease,
+        progress: Progress,
+        vocabulary: frozenset[str],
+        between: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Bring a batch onto the target, in parts if it is large, and acknowledge it."""
+        """Bring a batch onto the target, in parts if it is large, and acknowledge it. `between`
+        is done between two parts.
+        """
         started = self.clock.monotonic()
         users, size = list(batch.users), _PARTS * self.settings.batch_users
         parts = [users[at : at + size] for at in range(0, len(users), size)] or [[]]
@@ -195,6 +211,7 @@ class Lane:
                 is_walking=batch.resync is not None,
             ),
             witness=witness,
+            only_takes=bool(batch.ahead),
         )
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
         is_decided = False
@@ -207,6 +224,9 @@ class Lane:
                 users=len(strays),
             )
         for number, part in enumerate(parts, start=1):
+            if number > 1 and between is not None:
+                await between()
+            progress.in_hand = users
             try:
                 outcome = await convergence.run(part, retry, strays)
                 done = self._acknowledgement(batch, outcome)
@@ -243,6 +263,7 @@ class Lane:
             steps=steps,
             letters=letters,
             resync=batch.resync.reached if batch.resync else None,
+            ahead=len(batch.ahead),
             duration_s=round(duration_s, 4),
         )
 
@@ -294,6 +315,7 @@ class Lane:
             secrets={i: digest or None for i, digest in outcome.secrets.items()},
             held=outcome.braking.held,
             spent=outcome.braking.spent,
+            ahead=batch.ahead,
             run=outcome.braking.run,
             resync=batch.resync,
         )

@@ -83,11 +83,11 @@ async def rehearse(
         log_comment="",
     )
     is_blank = (await store.status()).last_seq == 0
-    walk = Walk(store, subjects, target, AT_ONCE)
+    walk = Walk(store, subjects, target)
     position = WALK_START
     retry: frozenset[str] | None = None
     while position != RESYNC_DONE:
-        part = await walk.step(position, is_blank=is_blank)
+        part = await walk.step(position, AT_ONCE, is_blank=is_blank)
         position = part.reached
         strays: Sequence[str] = part.strays
         for at in range(0, len(part.ids) or 1, batch_users):

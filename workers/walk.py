@@ -28,16 +28,15 @@ class Part:
 
 
 class Walk:
-    """Parts of about `count` each; a resource may be in more than one."""
+    """A resource may be in more than one of its parts."""
 
-    def __init__(self, store: LaneStore, subjects: Subjects, target: Target, count: int) -> None:
+    def __init__(self, store: LaneStore, subjects: Subjects, target: Target) -> None:
         self._store, self._subjects, self._target = store, subjects, target
-        self._count = count
 
-    async def step(self, position: str, *, is_blank: bool) -> Part:
-        """Go on through the directory's users (`u<seq>`) and agents (`a<seq>`), then through the
-        names that were applied for those of the past (`n<cursor>`), then through the target's
-        managed users (`m<name>`).
+    async def step(self, position: str, count: int, *, is_blank: bool) -> Part:
+        """Return the part of about `count` from here: through the directory's users (`u<seq>`) and
+        agents (`a<seq>`), then through the names that were applied for those of the past
+        (`n<cursor>`), then through the target's managed users (`m<name>`).
 
         `is_blank`: the tenant has not had a single event. Its target is left alone: the directory
         is still to be filled again.
@@ -45,16 +44,16 @@ class Walk:
         stage, at = position[0], position[1:]
         if stage in _KINDS:
             kind, then = _KINDS[stage]
-            created = await self._subjects.created_after(kind, int(at), self._count)
-            reached = f"{stage}{created[-1][1]}" if len(created) == self._count else then
+            created = await self._subjects.created_after(kind, int(at), count)
+            reached = f"{stage}{created[-1][1]}" if len(created) == count else then
             return Part([i for i, _ in created], (), reached)
         if stage == "n":
-            next_at, named = await self._store.scan_names(int(at), self._count)
+            next_at, named = await self._store.scan_names(int(at), count)
             gone = await self._subjects.gone(named)
             return Part(gone, (), f"n{next_at}" if next_at else "m")
         if is_blank:
             return Part((), (), RESYNC_DONE)
-        names = await self._target.managed(at, self._count)
+        names = await self._target.managed(at, count)
         holders = await self._subjects.holders(names)
         strays = [name for name in names if name not in holders]
-        return Part((), strays, f"m{names[-1]}" if len(names) == self._count else RESYNC_DONE)
+        return Part((), strays, f"m{names[-1]}" if len(names) == count else RESYNC_DONE)

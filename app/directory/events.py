@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -52,6 +52,15 @@ async def read_entries(
         link.redis.xrange(keys.events, min=f"{after + 1}-0", max=most, count=count)
     )
     return found
+
+
+async def read_some(link: Link, keys: Keys, seqs: Iterable[int]) -> list[Event]:
+    """Return those of these events that the log has, in order."""
+    pipe = link.redis.pipeline(transaction=False)
+    for seq in sorted(set(seqs)):
+        pipe.xrange(keys.events, min=f"{seq}-0", max=f"{seq}-0")
+    found = await link.call(pipe.execute())
+    return [_parse(entry_id, fields) for entries in found for entry_id, fields in entries]
 
 
 def _parse(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:

@@ -80,6 +80,7 @@ class Acknowledgement:
     role could not be made. `secrets`: digest of the applied password by user id, None = has none.
     `held`: losses that wait for an operator, as JSON by resource id, None = waits no more. `spent`:
     ids that need no confirmation any more. `run`: what was taken lately, as JSON; None = as it was.
+    `ahead`: who lost access out of turn, with the seq under which that was read.
     `resync`: None = not part of the batch.
     """
 
@@ -93,6 +94,7 @@ class Acknowledgement:
     held: Mapping[str, str | None] = field(default_factory=dict)
     spent: Sequence[str] = ()
     run: str | None = None
+    ahead: Mapping[str, int] = field(default_factory=dict)
     resync: ResyncStep | None = None
 
 
@@ -218,6 +220,7 @@ class LaneStore:
             "held": {i: False if loss is None else loss for i, loss in batch.held.items()},
             "spent": list(batch.spent),
             "run": batch.run or False,
+            "ahead": dict(batch.ahead),
         }
         step = batch.resync or ResyncStep("", "")
         return bool(
@@ -286,6 +289,17 @@ class LaneStore:
         pipe.hget(self._key("lane"), "resync")
         todo, resync = await self._link.call(pipe.execute())
         return {i.decode(): int(asked) for i, asked in todo}, (resync or b"").decode()
+
+    async def express(self, after: int, count: int) -> dict[str, int]:
+        """Return at most `count` resources that lose access by an event after `after`, with its
+        seq; the oldest first.
+        """
+        found = await self._link.call(
+            self._link.redis.zrangebyscore(
+                self._key("express"), f"({after}", "+inf", start=0, num=count, withscores=True
+            )
+        )
+        return {i.decode(): int(seq) for i, seq in found}
 
     async def scan_names(self, position: int, count: int) -> tuple[int, list[str]]:
         """Return ids that have a name on the target and the next position, 0 at the end (HSCAN)."""

@@ -68,6 +68,11 @@ class Wanted:
     applied_digest: str = ""
 
     @property
+    def staying(self) -> Wanted:
+        """The same under the name that it has now."""
+        return self if self.name is None else replace(self, name=self.previous)
+
+    @property
     def is_secret_due(self) -> bool:
         """Whether the login has a secret that is not known to be on the target."""
         return self.login.digest not in {"", self.applied_digest}

@@ -133,8 +133,12 @@ end
 
 -- Appends the event with the next seq and marks the lanes. Returns the targets whose lane was
 -- clean before, as JSON: only these need a wake-up. Entry ids are `seq-0`, so XADD itself refuses
--- a seq that does not grow.
-local function append(seq, at, targets, fields)
+-- a seq that does not grow. `losing`: ids that may lose access by it; a lane that has other work
+-- before it takes that from them out of turn (`express`). More than `most_losing` go in turn: that
+-- is no leaver, and the list must stay short.
+local most_losing = 100
+
+local function append(seq, at, targets, fields, losing)
   fields[#fields + 1] = 'at'
   fields[#fields + 1] = string.format('%.0f', at)
   redis.call('XADD', prefix .. 'events', string.format('%.0f-0', seq), unpack(fields))
@@ -142,6 +146,8 @@ local function append(seq, at, targets, fields)
   for _, target in ipairs(cjson.decode(targets)) do
     if redis.call('HSETNX', prefix .. 'dirty', target, string.format('%.0f', at)) == 1 then
       woken[#woken + 1] = target
+    elseif #losing <= most_losing then
+      for _, id in ipairs(losing) do redis.call('ZADD', prefix .. 'express:' .. target, seq, id) end
     end
   end
   return #woken == 0 and '[]' or cjson.encode(woken)

@@ -78,5 +78,5 @@ local woken = append(seq, at, ARGV[3], tell({
   'op', 'deleted', 'type', kind, 'id', id, 'name', name,
   'added', '[]', 'removed', removed, 'all', '0', 'groups', array(groups),
   'request', ARGV[4], 'token', ARGV[5], 'digest', ARGV[6],
-}, ARGV[9], document, ''))
+}, ARGV[9], document, ''), kind == 'group' and cjson.decode(removed) or {id})
 return {'ok', string.format('%.0f', seq), string.format('%.0f', old.c), string.format('%.0f', at), woken}

@@ -4,9 +4,11 @@
 --        4, 5 resync: the position it began at, the one it reached ('' = not part of this batch)
 --        6 JSON {"names": {id: name | false}, "done": {id: asked}, "letters": {id: letter | false},
 --                "roles": {role: definition | false}, "secrets": {id: digest | false},
---                "settled": [name], "held": {id: loss | false}, "spent": [id], "run": text | false}
+--                "settled": [name], "held": {id: loss | false}, "spent": [id], "run": text | false,
+--                "ahead": {id: seq}}
 --                letters, definitions, losses and the run are JSON texts; settled: intents that
---                are over; spent: ids whose confirmed loss, if there was one, is on the target
+--                are over; spent: ids whose confirmed loss, if there was one, is on the target;
+--                ahead: revocations that were done out of turn
 -- Reply  1, or 0 if the lease is gone (nothing is written; the next holder does the batch again)
 -- An id that was asked for again after this batch read it stays on the to-do list.
 
@@ -57,7 +59,14 @@ for _, name in ipairs(batch.settled) do redis.call('HDEL', intents, name) end
 for id, asked in pairs(batch.done) do
   if tonumber(redis.call('ZSCORE', todo, id) or '-1') == asked then redis.call('ZREM', todo, id) end
 end
-if tonumber(ARGV[3]) > cursor() then redis.call('HSET', lane, 'cursor', ARGV[3]) end
+local express = prefix .. 'express:' .. target
+for id, seq in pairs(batch.ahead) do
+  if tonumber(redis.call('ZSCORE', express, id) or '-1') == seq then redis.call('ZREM', express, id) end
+end
+if tonumber(ARGV[3]) > cursor() then
+  redis.call('HSET', lane, 'cursor', ARGV[3])
+  redis.call('ZREMRANGEBYSCORE', express, '-inf', ARGV[3])
+end
 -- Somebody may have asked for a resync from the front meanwhile: that one stays.
 if ARGV[4] ~= '' and redis.call('HGET', lane, 'resync') == ARGV[4] then
   if ARGV[5] == 'done' then redis.call('HDEL', lane, 'resync')

@@ -30,5 +30,5 @@ append(seq, now_ms(), ARGV[3], tell({
   'members', array(members), 'scores', array(scores), 'links', array(links),
   'header', string.format('{"v":%.0f,"d":%.0f,"c":%.0f,"m":%.0f,"o":%.0f}', header.v, header.d,
     header.c, header.m, tonumber(ordered)),
-}, ARGV[5], '', document))
+}, ARGV[5], '', document), {})
 return 1

@@ -170,9 +170,13 @@ end
 
 for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
 
+-- As the document is written here: no spaces. One that says it of something else is only looked at.
+local losing = removed
+if document ~= '' and string.find(document, '"active":false', 1, true) then losing = {id} end
+
 local woken = append(seq, at, ARGV[9], tell({
   'op', old and 'updated' or 'created', 'type', kind, 'id', id, 'name', ARGV[8],
   'added', added_json, 'removed', removed_json, 'all', #unlinked > 0 and '1' or '0',
   'request', ARGV[11], 'token', ARGV[12], 'digest', ARGV[13], 'links', array(unlinked),
-}, ARGV[17], document ~= '' and old_document or '', document))
+}, ARGV[17], document ~= '' and old_document or '', document), losing)
 return {'ok', string.format('%.0f', seq), string.format('%.0f', header.c), string.format('%.0f', at), woken}
