@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.config.target import Host
-from app.sandbox.servers import PROVISIONER
+from app.sandbox.servers import LEDGER_DATABASE, LEDGER_USER, PROVISIONER
 from app.sandbox.session import parse_address
 
 HEADER = """\
@@ -22,12 +22,19 @@ HEADER = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the sandbox's own servers are. `targets`: each target's, as its administrator's URL."""
+    """Where the sandbox's own servers are. `targets`: each target's, as its administrator's URL.
+
+    The first of them has the ledger too, unless the file names one.
+    """
 
     redis_url: str
     receiver_port: int
     targets: Mapping[str, str]
     password_file: Path
+
+    @property
+    def ledger(self) -> str | None:
+        return next(iter(self.targets.values()), None)
 
 
 def target_names(count: int) -> tuple[str, ...]:
@@ -81,6 +88,15 @@ def placed(tables: Mapping[str, Any], places: Places, folder: Path) -> dict[str,
     receiver = tables.get("receiver", {})
     if isinstance(receiver, dict):
         result["receiver"] = receiver | {"host": "127.0.0.1", "port": places.receiver_port}
+    if "ledger" in tables:
+        result["ledger"] = _with_files(tables["ledger"], folder)
+    elif places.ledger is not None:
+        at = parse_address(places.ledger)
+        result["ledger"] = {
+            "url": f"clickhouse://{LEDGER_USER}@{Host(at.host, at.port)}/{LEDGER_DATABASE}",
+            "password_file": str(places.password_file),
+            "secure": at.secure,
+        }
     targets = tables.get("targets")
     if isinstance(targets, dict):
         result["targets"] = {
@@ -89,16 +105,16 @@ def placed(tables: Mapping[str, Any], places: Places, folder: Path) -> dict[str,
     return result
 
 
+def _with_files(table: Any, folder: Path) -> Any:
+    if not isinstance(table, dict):
+        return table
+    files = ("password_file", "ca_file")
+    return table | {k: str(folder / table[k]) for k in files if isinstance(table.get(k), str)}
+
+
 def _placed_target(name: str, target: Any, places: Places, folder: Path) -> Any:
-    if not isinstance(target, dict):
-        return target
-    if name not in places.targets:
-        files = {
-            key: str(folder / target[key])
-            for key in ("password_file", "ca_file")
-            if isinstance(target.get(key), str)
-        }
-        return target | files
+    if not isinstance(target, dict) or name not in places.targets:
+        return _with_files(target, folder)
     at = parse_address(places.targets[name])
     kept = {
         key: value

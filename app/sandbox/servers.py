@@ -20,6 +20,7 @@ from app.sandbox.session import Refused, Unreachable, log_in, parse_address
 from app.sandbox.store import SandboxError
 
 PROVISIONER = "provisioner"
+LEDGER_USER, LEDGER_DATABASE = "ledger", "scim"
 _VARIABLE = "CLICKHOUSE_URL"
 
 # What an account needs that makes users and roles; found by trying on ClickHouse 26.9. SHOW ACCESS
@@ -90,15 +91,28 @@ def provisioner_statements(password: str, *, local: bool = True) -> list[str]:
     It can hand out what role definitions may hand out, and so also take that away again. `local`:
     it logs in from the server's own machine only; a container's server sees other addresses.
     """
-    digest = hashlib.sha256(password.encode()).hexdigest()
-    hosts = "LOCAL" if local else "ANY"
-    identified = f"{PROVISIONER} IDENTIFIED WITH sha256_hash BY '{digest}' HOST {hosts}"
     return [
-        f"CREATE USER IF NOT EXISTS {identified}",
-        f"ALTER USER {identified}",
+        *_account(PROVISIONER, password, local=local),
         *(f"GRANT {right} TO {PROVISIONER}" for right in _RIGHTS),
         f"GRANT {', '.join(PRIVILEGES)} ON *.* TO {PROVISIONER} WITH GRANT OPTION",
     ]
+
+
+def ledger_statements(password: str, *, local: bool = True) -> list[str]:
+    """Return what makes the ledger's database, and the account that writes and reads it."""
+    rights = "SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW"
+    return [
+        f"CREATE DATABASE IF NOT EXISTS {LEDGER_DATABASE}",
+        *_account(LEDGER_USER, password, local=local),
+        f"GRANT {rights} ON {LEDGER_DATABASE}.* TO {LEDGER_USER}",
+    ]
+
+
+def _account(name: str, password: str, *, local: bool) -> tuple[str, str]:
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    hosts = "LOCAL" if local else "ANY"
+    identified = f"{name} IDENTIFIED WITH sha256_hash BY '{digest}' HOST {hosts}"
+    return f"CREATE USER IF NOT EXISTS {identified}", f"ALTER USER {identified}"
 
 
 async def answers(url: str) -> bool:

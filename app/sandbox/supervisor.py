@@ -186,6 +186,7 @@ class _Sandbox:
         for number in range(1, self._options.workers + 1):
             program = self._program("worker", f"worker-{number}")
             self._children.workers.append(self._keep(tasks, program))
+        await self._migrate()
 
     async def _provision(self, name: str, url: str) -> None:
         """Make the workers' account. A server that ran before is asked once, and says why not."""
@@ -195,12 +196,35 @@ class _Sandbox:
             await self._until(f"ClickHouse {name}", log, lambda: servers.answers(url))
         statements = servers.provisioner_statements(self._password, local=started)
         await servers.run_statements(url, statements)
+        if url == self._places.ledger:
+            statements = servers.ledger_statements(self._password, local=started)
+            await servers.run_statements(url, statements)
+
+    async def _migrate(self) -> None:
+        """Make the ledger's tables, or bring them up to date. Workers wait for them."""
+        if self._settings.ledger is None:
+            return
+        log = self._log("migrate")
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *self._command("migrate"), env=self._child_environ(), stdout=output, stderr=output
+            )
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                process.kill()
+                raise
+        if code:
+            raise SandboxError(f"the ledger has no tables{_last_line(log)}")
+
+    def _command(self, name: str) -> list[str]:
+        options = ["--debug", name, "--config", str(self._store.config)]
+        return [sys.executable, "-m", "app.cli.main", *options]
 
     def _program(self, command: str, name: str) -> Program:
-        arguments = [command, "--config", str(self._store.config)]
         return Program(
             name=name,
-            arguments=[sys.executable, "-m", "app.cli.main", "--debug", *arguments],
+            arguments=self._command(command),
             environ=self._child_environ(),
             log=self._log(name),
         )
