@@ -95,7 +95,8 @@ class Witness:
             for name in dict.fromkeys((*person.candidates, person.want.name, person.applied)):
                 if name is None or self._owners.get(name, resource_id) != resource_id:
                     continue
-                explained = person.want.roles if name == person.want.name else frozenset()
+                explains = person.want.active and name == person.want.name
+                explained = person.want.roles if explains else frozenset()
                 seen = self._access(name, resource_id, actual.users.get(name), explained)
                 if seen.state == "gone" and name not in told:
                     continue

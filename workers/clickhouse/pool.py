@@ -26,6 +26,7 @@ from workers.clickhouse.refusals import BROKEN, mapped, timed_out
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
+_QUIET = logging.NullHandler()
 _NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -134,6 +135,7 @@ class Pool:
         self._first = 0
         self._closed = False
         driver = logging.getLogger("asynch")
+        driver.addHandler(_QUIET)  # where nobody has set up logs it would print
         if driver.level < logging.INFO:  # it logs each statement at DEBUG
             driver.setLevel(logging.INFO)
 
