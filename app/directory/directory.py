@@ -74,6 +74,14 @@ class Stale(Exception):
     """The document changed since it was read: read again and decide anew."""
 
 
+class OwnWrite(Uniqueness):
+    """The same request has made `id` already, `age_ms` ago, and was not answered yet."""
+
+    def __init__(self, id_: str, age_ms: int) -> None:
+        super().__init__("the same request has created this resource already")
+        self.id, self.age_ms = id_, age_ms
+
+
 class _Moved(Exception):
     """The members changed since they were read, or the stage is gone: compute the change anew."""
 
@@ -114,6 +122,7 @@ class _Commit:
     origin: Origin
     secret: str | None
     version: str = ""
+    unanswered: bool = False
 
 
 class Directory(Reader):
@@ -141,8 +150,12 @@ class Directory(Reader):
         role_keys: Sequence[str] = (),
         secret: str | None = None,
         resource_id: str | None = None,
+        unanswered: bool = False,
     ) -> Committed:
         """Commit a new resource, under an id of its own unless one is given.
+
+        `unanswered`: note that the client has no answer yet, until `app.directory.unanswered` is
+        told otherwise; a repeat of the request is an OwnWrite meanwhile.
 
         Raises Uniqueness, DirectoryUnavailable; InvalidValue if a group would hold itself.
         """
@@ -155,6 +168,7 @@ class Directory(Reader):
             role_keys=role_keys,
             origin=origin,
             secret=secret,
+            unanswered=unanswered,
         )
         return await self._write(commit, MemberChange(add=tuple(members)))
 
@@ -276,9 +290,12 @@ class Directory(Reader):
             staged.token if staged else "",
             staged.added if staged else b"",
             staged.removed if staged else b"",
+            "1" if commit.unanswered else "",
         )
         code, *rest = await self._until_free("write", arguments)
         if code == b"taken":
+            if rest[1] >= 0:
+                raise OwnWrite(rest[0].decode(), rest[1])
             raise Uniqueness(f"{KINDS[commit.kind].name} is already taken by another resource")
         if code == b"circle":
             raise InvalidValue(f"members: {rest[0].decode()} is this group, or holds it")

@@ -20,6 +20,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
                             cleaned up yet (lua/_log.lua, `stage_of`)
     staged:GROUP            zset: what members:GROUP is to become
     left:GROUP              zset: what members:GROUP was, until it is cleaned up
+    unanswered              hash: digest of a request -> id of what it created and when (ms)
     secrets                 hash: resource id -> what its password was turned into
     activity                hash: since and until when the provider was heard of, what it failed in
     silences                hash: day -> the longest silence of the provider that ended then (ms)
@@ -127,6 +128,10 @@ class Keys:
     @property
     def unsettled(self) -> str:
         return f"{self.prefix}unsettled"
+
+    @property
+    def unanswered(self) -> str:
+        return f"{self.prefix}unanswered"
 
     @property
     def secrets(self) -> str:

@@ -65,16 +65,6 @@ class Reader:
         )
         return [found.decode()] if found else []
 
-    async def creation_digest(self, kind: Kind, resource_id: str) -> str | None:
-        """Return the digest of the request that made the resource, None if it is not known."""
-        redis = self._link.redis
-        seq = await self._link.call(redis.zscore(self._keys.order(kind), resource_id))
-        if seq is None:
-            return None
-        entry = f"{int(seq)}-0"
-        found = await self._link.call(redis.xrange(self._keys.events, entry, entry))
-        return found[0][1][b"digest"].decode() if found else None
-
     async def count(self, kind: Kind) -> int:
         total: int = await self._link.call(self._link.redis.zcard(self._keys.order(kind)))
         return total

@@ -29,8 +29,9 @@ from app.http.answers import answer
 from app.http.bodies import parse_json, read_body
 from app.http.endpoint import Endpoint
 from app.http.preconditions import Preconditions, parse_preconditions
-from app.http.receiver import CALLER, RECEIVER, Caller, Receiver
+from app.http.receiver import CALLER, RECEIVER, SENT, Caller, Receiver
 from app.http.resources import kind_at
+from app.http.unanswered import Key
 from app.http.writes import Write, Written
 from app.scim.bulk import (
     BulkOperation,
@@ -55,7 +56,9 @@ async def bulk(request: web.Request) -> web.Response:
         request, min(limits.max_bulk_bytes, limits.max_body_bytes), "maxPayloadSize"
     )
     parsed = parse_bulk(parse_json(body), max_operations=limits.max_bulk_operations)
-    job = _Job(request.app[RECEIVER], caller, parsed)
+    receiver, created = request.app[RECEIVER], list[Key]()
+    request[SENT] = receiver.unanswered.told_of(created)
+    job = _Job(receiver, caller, parsed, created)
     results = await job.run()
     headers: dict[str, str] = {}
     with suppress(DirectoryUnavailable):  # what was done is told all the same
@@ -65,13 +68,17 @@ async def bulk(request: web.Request) -> web.Response:
 
 class _Job:
     """`_ids`: what bulkIds stand for by now. `_incomplete`: creations that wait for others.
+    `_created`: is told what was created.
 
     `_missing`, `_waiters`: the bulkIds that each of those waits for, and the other way round:
     a request costs no more than the references in it.
     """
 
-    def __init__(self, receiver: Receiver, caller: Caller, request: BulkRequest) -> None:
+    def __init__(
+        self, receiver: Receiver, caller: Caller, request: BulkRequest, created: list[Key]
+    ) -> None:
         self._receiver, self._caller, self._request = receiver, caller, request
+        self._created = created
         self._operations = request.operations
         self._makers = creators(request.operations)
         self._ids: dict[str, str] = {}
@@ -167,7 +174,9 @@ class _Job:
         try:
             match operation.method:
                 case "POST":
-                    return await write.create(data)
+                    written = await write.create(data)
+                    self._created += [written.created] if written.created else []
+                    return written
                 case "PUT":
                     return await write.replace(resource_id, data)
                 case "PATCH":

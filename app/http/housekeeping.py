@@ -17,6 +17,7 @@ from app.directory.directory import Origin
 from app.directory.keys import Keys
 from app.directory.reader import pending_since_before
 from app.directory.staging import LEASE_MS, settle, unsettled
+from app.directory.unanswered import forget_old
 from app.errors import DirectoryUnavailable
 from app.http.receiver import Receiver, Tenant
 
@@ -48,6 +49,7 @@ async def tidy(receiver: Receiver) -> None:
         some = names[start : start + _AT_ONCE]
         for name, group in await unsettled(link, some):
             await settle(link, Keys(name), group)
+        await forget_old(link, some, receiver.clock.now_ms())
         for name in await pending_since_before(link, some, before_ms) if days else ():
             await _age_out(receiver, tenants[name], before_ms)
 

@@ -21,8 +21,8 @@ from app.http.housekeeping import keep_house
 from app.http.middleware import answer_errors, authenticate, identify
 from app.http.quirks import QuirkCounter
 from app.http.receiver import RECEIVER, Receiver, build_tenants
-from app.http.repeats import Repeats
 from app.http.routes import add_routes
+from app.http.unanswered import Unanswered
 from app.http.wire import Runner
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
@@ -54,7 +54,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
         activity=ActivityLog(link, clock),
         authenticator=Authenticator(link, clock),
         clock=clock,
-        repeats=Repeats(clock),
+        unanswered=Unanswered(link),
         quirks=QuirkCounter(link, clock),
         allow_volatile_redis=allow_volatile_redis,
         durable=allow_volatile_redis,
@@ -90,6 +90,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
         asyncio.create_task(keep_house(receiver), name="housekeeping"),
+        asyncio.create_task(receiver.unanswered.run(), name="unanswered"),
         asyncio.create_task(receiver.activity.run(), name="activity"),
         asyncio.create_task(receiver.fleet.run(), name="metrics"),
     ]

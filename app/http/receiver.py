@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -20,7 +20,7 @@ from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
 from app.http.progress import Lanes
 from app.http.quirks import QuirkCounter
-from app.http.repeats import Repeats
+from app.http.unanswered import Unanswered
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
 from app.metrics.fleet import Fleet
@@ -79,7 +79,7 @@ class Receiver:
     activity: ActivityLog
     authenticator: Authenticator
     clock: Clock
-    repeats: Repeats
+    unanswered: Unanswered
     quirks: QuirkCounter
     allow_volatile_redis: bool = False
     durable: bool = field(default=False)
@@ -114,3 +114,8 @@ class Caller:
 RECEIVER: web.AppKey[Receiver] = web.AppKey("receiver", Receiver)
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+# Is told whether the answer to the request was sent.
+SENT: web.RequestKey[Callable[[bool], None]] = web.RequestKey(
+    "sent",
+    Callable,  # type: ignore[arg-type]
+)

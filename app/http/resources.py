@@ -11,7 +11,7 @@ from app.http.answers import answer
 from app.http.bodies import digest, parse_json, read_body
 from app.http.endpoint import Endpoint
 from app.http.preconditions import Preconditions, parse_preconditions
-from app.http.receiver import CALLER, RECEIVER
+from app.http.receiver import CALLER, RECEIVER, SENT
 from app.http.search import search
 from app.http.writes import Write, Written
 from app.scim.present import entity_tag
@@ -64,7 +64,10 @@ def _answer(written: Written) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     body = await _body(request)
-    return _answer(await _write(request, body).create(parse_json(body)))
+    written = await _write(request, body).create(parse_json(body))
+    if written.created is not None:
+        request[SENT] = request.app[RECEIVER].unanswered.told_of([written.created])
+    return _answer(written)
 
 
 async def replace(request: web.Request) -> web.Response:

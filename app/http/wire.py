@@ -11,6 +11,7 @@ from aiohttp import web
 
 from app.errors import InvalidSyntax, ScimError, ServerError
 from app.http.answers import error_answer
+from app.http.receiver import SENT
 
 
 class _Handler(web.RequestHandler):
@@ -31,6 +32,20 @@ class _Handler(web.RequestHandler):
         answer = error_answer(error)
         answer.force_close()
         return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer, and tell whoever waits for that (`SENT`)."""
+        told = request.get(SENT)
+        if told is None:
+            return await super().finish_response(request, resp, start_time)
+        lost = True
+        try:
+            resp, lost = await super().finish_response(request, resp, start_time)
+        finally:
+            told(not lost)
+        return resp, lost
 
 
 class _Server(web.Server):

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from app.directory.directory import NO_MEMBERS, Committed, Origin, Stale
+from app.directory.directory import NO_MEMBERS, Committed, Origin, OwnWrite, Stale
 from app.directory.record import Stored
 from app.directory.staging import too_busy
-from app.errors import DirectoryUnavailable, Uniqueness
 from app.http.aside import aside
 from app.http.endpoint import Endpoint
 from app.http.preconditions import Preconditions
 from app.http.rendering import Renderer
+from app.http.unanswered import Key
 from app.scim.members import MemberChange
 from app.scim.patch import apply_patch, parse_patch
 from app.scim.quirks import Quirk
@@ -47,12 +47,16 @@ Decide = Callable[[Stored], Change]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The answer to a write; `body` None for an answer without one."""
+    """The answer to a write; `body` None for an answer without one.
+
+    `created`: of a creation, what `Unanswered` is told when the answer has been sent.
+    """
 
     status: HTTPStatus
     id: str
     headers: dict[str, str]
     body: dict[str, Any] | None = None
+    created: Key | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,18 +93,19 @@ class Write:
         change = Change(
             parsed.document, members or NO_MEMBERS, await endpoint.secret(parsed.secret)
         )
+        committed, document = await self._created(change)
+        unanswered, key = endpoint.receiver.unanswered, (endpoint.tenant.name, origin.digest)
+        unanswered.expect(key)
         try:
-            committed, document = await self._created(change)
             headers = await endpoint.headers(committed)
             answer = await renderer.created(committed, document)
-        except DirectoryUnavailable:
-            endpoint.receiver.repeats.note(origin.digest)
+        except BaseException:
+            unanswered.lost([key])
             raise
-        endpoint.receiver.repeats.forget(origin.digest)
         endpoint.count_ignored(parsed.ignored)
         endpoint.count_quirks(parsed.quirks)
         headers["Location"] = renderer.location(committed.id)
-        return Written(HTTPStatus.CREATED, committed.id, headers, answer)
+        return Written(HTTPStatus.CREATED, committed.id, headers, answer, key)
 
     async def replace(self, resource_id: str, body: object) -> Written:
         """PUT. A group's members are applied as a difference.
@@ -192,7 +197,7 @@ class Write:
         return {name: kept.pop(name) for name in names if name in kept} | kept
 
     async def _created(self, change: Change) -> tuple[Committed, dict[str, Any]]:
-        """Commit a new resource, or return what this request made before its reply was lost."""
+        """Commit a new resource, or return what this request made and nobody was told of."""
         endpoint = self.endpoint
         try:
             committed = await endpoint.directory.create(
@@ -202,36 +207,32 @@ class Write:
                 members=change.members.replace or (),
                 role_keys=endpoint.role_keys(change.document),
                 secret=change.secret,
+                unanswered=True,
             )
-        except Uniqueness:
-            found = await self._own_write(change.document)
+        except OwnWrite as own:
+            found = await self._own_write(own)
             if found is None:
                 raise
             return found
         return committed, change.document
 
-    async def _own_write(self, document: dict[str, Any]) -> tuple[Committed, dict[str, Any]] | None:
-        """Return what the same request wrote when its outcome stayed unknown, as it is now."""
-        endpoint, digest = self.endpoint, self.origin.digest
-        if not endpoint.receiver.repeats.knows(digest):
+    async def _own_write(self, own: OwnWrite) -> tuple[Committed, dict[str, Any]] | None:
+        """Return what the same request wrote, as it is now, if its client never had an answer."""
+        endpoint = self.endpoint
+        key = (endpoint.tenant.name, self.origin.digest)
+        if not await endpoint.receiver.unanswered.is_repeat(key, own):
             return None
-        directory, kind, name = (
-            endpoint.directory,
-            endpoint.kind,
-            endpoint.resource_type.naming.name,
+        stored = await endpoint.directory.get(endpoint.kind, own.id)
+        if stored is None:
+            return None
+        committed = Committed(
+            id=stored.id,
+            seq=None,
+            version=stored.version,
+            created_ms=stored.created_ms,
+            modified_ms=stored.modified_ms,
         )
-        found = await directory.get_many(kind, await directory.find(kind, name, document[name]))
-        for stored in found.values():
-            if await directory.creation_digest(kind, stored.id) == digest:
-                committed = Committed(
-                    id=stored.id,
-                    seq=None,
-                    version=stored.version,
-                    created_ms=stored.created_ms,
-                    modified_ms=stored.modified_ms,
-                )
-                return committed, stored.document
-        return None
+        return committed, stored.document
 
     async def _changed(
         self, resource_id: str, decide: Decide

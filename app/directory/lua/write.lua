@@ -14,9 +14,11 @@
 --         18 version at which the members were read that the change was computed from ('' = none)
 --         19 token of the stage that holds the members from now on ('' = ARGV 7 is the change)
 --         20, 21 with a stage: who comes and who leaves, for the event (JSON arrays)
+--         22 '1': a creation whose client has no answer yet
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'same', version, created ms, modified ms}   nothing changed, no event
---          {'taken', id of the holder}     the name belongs to another resource
+--          {'taken', id of the holder, age}  the name belongs to another resource. age, ms: since
+--                when the same request has made that one without being answered yet, -1 if not
 --          {'stale'}                       changed meanwhile: read again
 --          {'gone'}                        no such resource
 --          {'circle', id}                  that member is this group, or this group lies below it
@@ -58,7 +60,11 @@ else
 end
 if document ~= '' then
   local holder = redis.call('HGET', names, name)
-  if holder and holder ~= id then return {'taken', holder} end
+  if holder and holder ~= id then
+    local maker, made = string.match(
+      redis.call('HGET', prefix .. 'unanswered', ARGV[13]) or '', '^(%S+) (%d+)$')
+    return {'taken', holder, maker == holder and now_ms() - made or -1}
+  end
 end
 
 if is_staged and not (stage and stage.token == ARGV[19]) then return {'moved'} end
@@ -140,6 +146,9 @@ if secret == '-' then
   redis.call('HDEL', prefix .. 'secrets', id)
 elseif secret ~= '' then
   redis.call('HSET', prefix .. 'secrets', id, secret)
+end
+if ARGV[22] == '1' then
+  redis.call('HSET', prefix .. 'unanswered', ARGV[13], id .. ' ' .. string.format('%.0f', at))
 end
 if not old then
   redis.call('ZADD', prefix .. kind .. 's', seq, id)

@@ -1,0 +1,99 @@
+"""Which creations this process still has to answer, and which of them it could not.
+
+When a receiver dies between a commit and its answer, or Redis between the commit and its reply, the
+client sends the same request again. It would meet its first write as a 409. So the commit leaves an
+entry in Redis, which goes when the answer has been sent (`app.directory.unanswered`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from app.directory.directory import OwnWrite
+from app.directory.link import Link
+from app.directory.unanswered import KEPT_MS, forget, is_unanswered
+from app.errors import DirectoryUnavailable
+
+# A process that is alive answers within this time after its commit. So an entry that is older was
+# left behind, and of a younger one it has to be waited what becomes of it.
+_ALIVE_MS = 1000
+_LOOK_S = 0.05
+_AGAIN_S = 1.0
+_LAST_S = 1.0
+
+log = structlog.get_logger()
+
+Key = tuple[str, str]
+"""A tenant's name and the digest of a request."""
+
+
+class Unanswered:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._open: set[Key] = set()
+        self._sent: dict[Key, None] = {}
+        self._some = asyncio.Event()
+
+    def expect(self, key: Key) -> None:
+        """The request's resource is there; its answer will be sent, or `lost`."""
+        self._open.add(key)
+
+    def answered(self, keys: Iterable[Key]) -> None:
+        """The answer has been sent: from now on the same request is a new one."""
+        for key in keys:
+            self._open.discard(key)
+            self._sent[key] = None
+            self._some.set()
+
+    def lost(self, keys: Iterable[Key]) -> None:
+        """No answer, or none that tells of the resource, has gone out."""
+        self._open.difference_update(keys)
+
+    def told_of(self, keys: Sequence[Key]) -> Callable[[bool], None]:
+        """Return what is to be told whether the answer was sent that holds these."""
+        return lambda sent: self.answered(keys) if sent else self.lost(keys)
+
+    async def is_repeat(self, key: Key, own: OwnWrite) -> bool:
+        """Whether the client that sends this request again never had an answer to it."""
+        age_ms, started = own.age_ms, asyncio.get_running_loop().time()
+        while True:
+            if age_ms > KEPT_MS or key in self._open or key in self._sent:
+                return False
+            if age_ms > _ALIVE_MS:
+                return True
+            await asyncio.sleep(_LOOK_S)
+            if not await is_unanswered(self._link, *key):
+                return False
+            age_ms = own.age_ms + int((asyncio.get_running_loop().time() - started) * 1000)
+
+    async def flush(self) -> None:
+        """Tell Redis what has been answered. Where it is away it is kept for the next time."""
+        sent, self._sent = self._sent, {}
+        try:
+            for tenant in dict.fromkeys(tenant for tenant, _ in sent):
+                await forget(self._link, tenant, [digest for t, digest in sent if t == tenant])
+        except DirectoryUnavailable:
+            self._sent = sent | self._sent
+            raise
+
+    async def run(self) -> None:
+        """Flush whenever there is something to tell, until cancelled, and then once more."""
+        try:
+            while True:
+                await self._some.wait()
+                self._some.clear()
+                try:
+                    await self.flush()
+                except DirectoryUnavailable as error:
+                    log.warning("redis.awaited", error=str(error))
+                    await asyncio.sleep(_AGAIN_S)
+                    self._some.set()
+        finally:
+            try:
+                async with asyncio.timeout(_LAST_S):
+                    await self.flush()
+            except (TimeoutError, DirectoryUnavailable):
+                log.warning("answers.not_noted", requests=len(self._sent))
