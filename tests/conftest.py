@@ -34,12 +34,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 class ClickHouseServer:
     """A sandbox server, as `default` with an empty password. `start` after `stop` is a restart.
 
-    `pid` is that of the process that runs now; it changes with each start. `control_port`: where a
-    test asks it to fail (docs/sandbox.md).
+    `pid` is that of the process that runs now; it changes with each start. `http_port`: of its HTTP
+    interface. `control_port`: where a test asks it to fail (docs/sandbox.md).
     """
 
     host: str
     port: int
+    http_port: int
     control_port: int
     data_dir: Path
     _process: list[subprocess.Popen[str]]
@@ -58,14 +59,14 @@ class ClickHouseServer:
 
     def start(self) -> None:
         """Start it again on its port and its data; returns when it answers."""
-        self._process.append(_launch(self.port, self.data_dir, self.control_port))
+        self._process.append(_launch(self.data_dir, self.port, self.http_port, self.control_port))
         _wait_until_ready(self._process[-1])
 
 
 @pytest.fixture(scope="session")
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
     data_dir = tmp_path_factory.mktemp("clickhouse")
-    process = _launch(0, data_dir)
+    process = _launch(data_dir)
     ports = _wait_until_ready(process)
     server = ClickHouseServer("127.0.0.1", *ports, data_dir, [process])
     yield server
@@ -75,7 +76,7 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseS
 @pytest.fixture
 def own_clickhouse(tmp_path: Path) -> Iterator[ClickHouseServer]:
     """A ClickHouse for one test, which may stop and start it."""
-    process = _launch(0, tmp_path / "clickhouse")
+    process = _launch(tmp_path / "clickhouse")
     server = ClickHouseServer(
         "127.0.0.1", *_wait_until_ready(process), tmp_path / "clickhouse", [process]
     )
@@ -83,23 +84,26 @@ def own_clickhouse(tmp_path: Path) -> Iterator[ClickHouseServer]:
     server.stop()
 
 
-def _launch(port: int, data_dir: Path, control_port: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "app.sandbox.clickhouse", "--port", str(port)]
+def _launch(
+    data_dir: Path, port: int = 0, http_port: int = 0, control_port: int = 0
+) -> subprocess.Popen[str]:
+    ports = ["--port", port, "--http-port", http_port, "--control-port", control_port]
+    command = [sys.executable, "-m", "app.sandbox.clickhouse", *map(str, ports)]
     return subprocess.Popen(
-        [*command, "--data-dir", str(data_dir), "--control-port", str(control_port)],
+        [*command, "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
 
 
-def _wait_until_ready(process: subprocess.Popen[str]) -> tuple[int, int]:
-    """Return its port and its control port once it says them; it prints nothing before that."""
+def _wait_until_ready(process: subprocess.Popen[str]) -> tuple[int, int, int]:
+    """Return its port, HTTP port and control port once it says them, a line each."""
     assert process.stdout is not None
-    lines = process.stdout.readline() + process.stdout.readline()
-    found = re.search(r"ready on .*:(\d+)[^:]*\n.*control on .*:(\d+)\n", lines)
-    assert found, f"the sandbox server did not start: {lines!r}"
-    return int(found[1]), int(found[2])
+    lines = "".join(process.stdout.readline() for _ in range(3))
+    found = dict(re.findall(r"(ready|http|control) on \S*:(\d+)", lines))
+    assert len(found) == 3, f"the sandbox server did not start: {lines!r}"
+    return int(found["ready"]), int(found["http"]), int(found["control"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import click
 @click.command("clickhouse-sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Native protocol.")
+@click.option("--http-port", type=click.IntRange(1, 65535), help="HTTP interface.")
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option(
     "--control-port",
@@ -36,6 +37,7 @@ def command(
     *,
     host: str,
     port: int,
+    http_port: int | None,
     data_dir: Path,
     control_port: int | None,
     cluster: str | None,
@@ -44,11 +46,11 @@ def command(
     replicated: bool,
     lag: float | None,
 ) -> None:
-    """Run the ClickHouse engine of the chdb-core package behind the native protocol until SIGTERM.
+    """Run the ClickHouse engine of the chdb-core package as a server until SIGTERM.
 
     For development: it is one process with one engine, no server for anybody's data.
 
-    Example: clickhouse-scim clickhouse-sandbox --port 9000 --data-dir /tmp/clickhouse
+    Example: clickhouse-scim clickhouse-sandbox --port 9000 --http-port 8123 --data-dir /tmp/ch
     """
     if cluster is not None and not (nodes and keeper):
         raise click.UsageError("--cluster needs --node for each of its nodes, and --keeper.")
@@ -56,6 +58,8 @@ def command(
         raise click.UsageError("--node, --keeper, --replicated and --lag need --cluster.")
     # The engine wants a process that has done nothing else; exec keeps the id that callers know.
     arguments = ["--host", host, "--port", str(port), "--data-dir", str(data_dir)]
+    if http_port is not None:
+        arguments += ["--http-port", str(http_port)]
     if control_port is not None:
         arguments += ["--control-port", str(control_port)]
     if cluster is not None:

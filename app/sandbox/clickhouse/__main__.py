@@ -14,7 +14,7 @@ from pathlib import Path
 from app.sandbox.clickhouse.faults import CannotStart
 from app.sandbox.clickhouse.membership import Membership, join_cluster
 
-_NEEDED = ("chdb", "bcrypt", "lz4", "zstd", "clickhouse_cityhash")
+_NEEDED = ("aiohttp", "backports.zstd", "chdb", "bcrypt", "lz4", "zstd", "clickhouse_cityhash")
 _ADVICE = "pip install 'clickhouse-scim[sandbox]'"
 _WARNING = (
     "This is the ClickHouse sandbox: a server for development and tests around the embedded "
@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m app.sandbox.clickhouse", description=_WARNING)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
+    parser.add_argument("--http-port", type=int, help="port of the HTTP interface")
     parser.add_argument("--data-dir", type=Path, required=True, help="users, tables and journal")
     parser.add_argument("--control-port", type=int, help="switches for tests, on loopback")
     cluster = parser.add_argument_group("a node of a cluster")
@@ -67,7 +68,10 @@ async def _serve(options: argparse.Namespace) -> None:
 
     switches = Switches()
     server = Server(options.data_dir, switches, join if options.cluster else None)
-    listening = await server.listen(options.host, options.port)
+    wanted = {"native": options.port, "http": options.http_port}
+    ports = await server.listen(
+        options.host, {name: port for name, port in wanted.items() if port is not None}
+    )
     control_at = None
     if options.control_port is not None:
         from app.sandbox.clickhouse.control import open_control  # noqa: PLC0415  0.3 s for aiohttp
@@ -77,14 +81,15 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # after the engine, which installs its own
         loop.add_signal_handler(number, stop.set)
-    sys.stdout.write(
-        f"ClickHouse sandbox ready on {options.host}:{listening.port} pid {os.getpid()}\n"
-    )
+    native = ports.pop("native")
+    sys.stdout.write(f"ClickHouse sandbox ready on {options.host}:{native} pid {os.getpid()}\n")
+    for name, port in ports.items():
+        sys.stdout.write(f"ClickHouse sandbox {name} on {options.host}:{port}\n")
     if control_at is not None:
         sys.stdout.write(f"ClickHouse sandbox control on 127.0.0.1:{control_at}\n")
     sys.stdout.flush()
     await stop.wait()
-    await server.close(listening)
+    await server.close()
 
 
 def _say(line: str) -> None:

@@ -154,15 +154,15 @@ class EngineSession:
         """Run one SELECT and yield its result block by block, each a Native block."""
         try:
             result = self._connection.send_query(_raw(sql), "Native")
-        except RuntimeError as error:
-            raise parse_engine_error(str(error)) from None
+        except _REFUSED as error:
+            raise parse_engine_error(_said(error)) from None
         try:
             while True:
                 try:
                     chunk = self._connection.streaming_fetch_result(result)
-                except RuntimeError as error:
+                except _REFUSED as error:
                     result = None
-                    raise parse_engine_error(str(error)) from None
+                    raise parse_engine_error(_said(error)) from None
                 if chunk.rows_read() == 0:
                     result = None
                     return
@@ -197,8 +197,8 @@ class EngineSession:
     def _query(self, sql: str, output_format: str) -> bytes:
         try:
             result = self._connection.query(_raw(sql), output_format)
-        except RuntimeError as error:
-            raise parse_engine_error(str(error)) from None
+        except _REFUSED as error:
+            raise parse_engine_error(_said(error)) from None
         data: bytes = result.bytes()
         self.counts = Counts(
             read_rows=result.storage_rows_read(),
@@ -239,6 +239,15 @@ class EngineInsert:
 
     def cancel(self) -> None:
         self._file.close()
+
+
+_REFUSED = (RuntimeError, UnicodeDecodeError)  # the latter for a message with bytes of the query
+
+
+def _said(error: RuntimeError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode("utf-8", "surrogateescape")
+    return str(error)
 
 
 def _raw(sql: str) -> bytes:

@@ -6,11 +6,12 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.sandbox.clickhouse.faults import CannotStart
+from app.sandbox.clickhouse.http_server import HttpServer
 from app.sandbox.clickhouse.membership import Membership
 from app.sandbox.clickhouse.native import NativeClient
 from app.sandbox.clickhouse.services import open_services
@@ -22,14 +23,8 @@ log = logging.getLogger(__name__)
 _BACKLOG = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
-    server: asyncio.Server
-    port: int
-
-
 class Server:
-    """`start` and `close` once each. The process serves one data directory."""
+    """`listen` and `close` once each. The process serves one data directory."""
 
     def __init__(
         self, directory: Path, switches: Switches, join: Callable[[int], Membership] | None = None
@@ -38,31 +33,33 @@ class Server:
         self._switches, self._join = switches, join
         self._directory = directory.absolute()
         self._lock = -1
+        self._native: list[asyncio.Server] = []
+        self._http: HttpServer | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 
-    async def listen(self, host: str, port: int) -> Listening:
-        """Open the port first and the engine after, so that a taken port is told at once."""
+    async def listen(self, host: str, ports: Mapping[str, int]) -> dict[str, int]:
+        """Serve on `ports`: `native` and `http`, 0 for a free one. Return which they are.
+
+        The ports come first and the engine after, so that a taken port is told at once.
+        """
         _own(self._directory)
         self._lock = _lock(self._directory / "lock")
-        try:
-            server = await asyncio.start_server(
-                self._serve, host, port, backlog=_BACKLOG, start_serving=False
-            )
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
-                "choose another --port"
-            ) from error
-        opened: int = server.sockets[0].getsockname()[1]
+        bound = {name: _bind(host, port) for name, port in ports.items()}
+        opened = {name: int(port.getsockname()[1]) for name, port in bound.items()}
         self._services = await asyncio.to_thread(
             open_services,
             self._directory,
-            opened,
+            opened["native"],
             self._switches,
-            self._join(opened) if self._join is not None else None,
+            self._join(opened["native"]) if self._join is not None else None,
         )
-        await server.start_serving()
-        return Listening(server, opened)
+        if "http" in bound:
+            self._http = HttpServer(self._services)
+            await self._http.listen(bound["http"])
+        self._native.append(
+            await asyncio.start_server(self._serve, sock=bound["native"], backlog=_BACKLOG)
+        )
+        return opened
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._services.conduct.admits():
@@ -82,13 +79,30 @@ class Server:
         finally:
             self._sessions.discard(task)
 
-    async def close(self, listening: Listening) -> None:
+    async def close(self) -> None:
         """Let nobody in any more, end the sessions, and leave the files in order."""
-        listening.server.close()
+        for server in self._native:
+            server.close()
         for session in self._sessions:
             session.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
+        if self._http is not None:
+            await self._http.close()
         self._services.access.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take a port; nobody can connect before it is listened on."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise CannotStart(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --port"
+        ) from error
+    return bound
 
 
 def _own(directory: Path) -> None:

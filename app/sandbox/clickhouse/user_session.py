@@ -7,7 +7,7 @@ Rights are the engine's to check: the session becomes its user by EXECUTE AS, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from app.sandbox.clickhouse.access import Access
 from app.sandbox.clickhouse.cluster import Cluster, unknown_cluster
@@ -23,6 +23,10 @@ from app.sandbox.clickhouse.tokens import render_name, render_text
 from app.sandbox.clickhouse.wire import header_block
 
 _SYNTAX_ERROR, _READONLY = 62, 164
+_READS_BY_GET = (
+    " For queries over HTTP, method GET implies readonly. You should use method POST for modifying "
+    "queries"
+)
 _NOT_FOR_INSERT = {"MATERIALIZED", "ALIAS"}
 
 
@@ -65,6 +69,10 @@ class UserSession:
     def name(self) -> str:
         return self._user
 
+    def set_roles(self, roles: Sequence[str]) -> None:
+        """Go on with these roles alone. Raises ServerError 512 for one that was not granted."""
+        self._session.run(f"SET ROLE {', '.join(map(render_name, roles))}")
+
     def close(self) -> None:
         self._session.close()
 
@@ -83,7 +91,8 @@ class UserSession:
         if read_only and not self._session.only_reads(statement.sql):
             raise ServerError(
                 _READONLY,
-                f"DB::Exception: {self._user}: Cannot execute query in readonly mode.",
+                f"DB::Exception: {self._user}: Cannot execute query in readonly mode."
+                + (_READS_BY_GET if query.only_reads else ""),
             )
         if self._session.statements_in(statement.sql) > 1:
             raise ServerError(

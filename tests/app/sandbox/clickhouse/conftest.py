@@ -73,6 +73,11 @@ def sql(clickhouse: ClickHouseServer) -> Sql:
 
 
 @pytest.fixture
+def http_url(clickhouse: ClickHouseServer) -> str:
+    return f"http://{clickhouse.host}:{clickhouse.http_port}"
+
+
+@pytest.fixture
 def clickhouse_control(clickhouse: ClickHouseServer) -> int:
     return clickhouse.control_port
 
