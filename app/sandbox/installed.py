@@ -22,6 +22,7 @@ _CONFIG = """\
     <logger><level>warning</level><console>true</console></logger>
     <listen_host>127.0.0.1</listen_host>
     <tcp_port>{port}</tcp_port>
+    <http_port>{http_port}</http_port>
     <path>{folder}/data/</path>
     <tmp_path>{folder}/tmp/</tmp_path>
     <user_files_path>{folder}/user_files/</user_files_path>
@@ -69,9 +70,10 @@ def _version(program: str) -> tuple[int, ...]:
     return ()
 
 
-def server_command(clickhouse: str, port: int, folder: Path) -> list[str]:
-    """Return the command of a server on `port`, and write its configuration into `folder`."""
+def server_command(clickhouse: str, port: int, http_port: int, folder: Path) -> list[str]:
+    """Return the command of a server on these ports, and write its configuration into `folder`."""
     config = folder / "config.xml"
-    config.write_text(_CONFIG.format(port=port, folder=escape(str(folder))), encoding="utf-8")
+    text = _CONFIG.format(port=port, http_port=http_port, folder=escape(str(folder)))
+    config.write_text(text, encoding="utf-8")
     (folder / "users.xml").write_text(_USERS, encoding="utf-8")
     return [clickhouse, "server", f"--config-file={config}"]

@@ -59,10 +59,16 @@ def own_url(port: int) -> str:
     return f"clickhouse://default:@127.0.0.1:{port}/default"
 
 
+def own_http_url(port: int) -> str:
+    """Return the address of such a server's HTTP interface."""
+    return f"http://default:@127.0.0.1:{port}"
+
+
 def server_program(
     clickhouse: str | None,
     name: str,
     port: int,
+    http_port: int,
     *,
     folder: Path,
     log: Path,
@@ -74,11 +80,12 @@ def server_program(
     and there should be none of somebody else's.
     """
     if clickhouse is not None:
-        command = server_command(clickhouse, port, folder)
+        command = server_command(clickhouse, port, http_port, folder)
         # ClickHouse's own watchdog would stand between the supervisor and the server.
         environ = {**environ, "CLICKHOUSE_WATCHDOG_ENABLE": "0"}
     else:
-        arguments = ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
+        ports = ["--port", str(port), "--http-port", str(http_port)]
+        arguments = ["--host", "127.0.0.1", *ports, "--data-dir", str(folder)]
         command = [sys.executable, "-m", "app.sandbox.clickhouse", *arguments]
     return Program(
         name=f"clickhouse {name}", arguments=command, folder=folder, log=log, environ=environ

@@ -109,6 +109,7 @@ class _Sandbox:
         self._existing = self._find_existing()
         started = () if self._existing else self._sandboxed
         names = ["redis", "receiver", *(f"clickhouse.{name}" for name in started)]
+        names += [f"clickhouse.{name}.http" for name in started]
         self._ports = choose_ports(names, store.read("ports"), random.Random())  # noqa: S311
         store.write("ports", self._ports)
         self._places = Places(
@@ -167,6 +168,7 @@ class _Sandbox:
                 clickhouse,
                 name,
                 self._ports[f"clickhouse.{name}"],
+                self._ports[f"clickhouse.{name}.http"],
                 folder=self._store.folder_for(f"clickhouse/{name}"),
                 log=self._log(f"clickhouse-{name}"),
                 environ=environ,
@@ -358,6 +360,10 @@ class _Sandbox:
                 for tenant in self._settings.tenants
             },
             "clickhouse": dict(self._places.targets),
+            "clickhouse_http": {
+                name: servers.own_http_url(self._ports[f"clickhouse.{name}.http"])
+                for name in ([] if self._existing else self._sandboxed)
+            },
             "redis": self._places.redis_url,
             "metrics": f"{base}/metrics",
             "config": str(self._store.config),

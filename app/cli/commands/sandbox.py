@@ -77,6 +77,8 @@ def _print_summary(ready: Ready) -> None:
         click.echo(f"    token     {place['token']}")
     for target, url in line["clickhouse"].items():
         click.echo(f"  ClickHouse {target}  {url}")
+        if target in line["clickhouse_http"]:
+            click.echo(f"    over HTTP  {line['clickhouse_http'][target]}")
     click.echo(f"  Redis     {line['redis']}")
     click.echo(f"  metrics   {line['metrics']}")
     click.echo(f"  config    {line['config']}")

@@ -18,11 +18,17 @@ from app.sandbox.servers import answers, own_url, server_program
 @pytest.fixture
 async def server_url(tmp_path: Path) -> AsyncIterator[str]:
     """Run a sandbox server; this is its administrator's URL."""
-    port = choose_ports(["server"], {}, random.Random())["server"]
-    url, folder = own_url(port), tmp_path / "server"
+    ports = choose_ports(["server", "http"], {}, random.Random())
+    url, folder = own_url(ports["server"]), tmp_path / "server"
     folder.mkdir()
     program = server_program(
-        None, "main", port, folder=folder, log=tmp_path / "server.log", environ=os.environ
+        None,
+        "main",
+        ports["server"],
+        ports["http"],
+        folder=folder,
+        log=tmp_path / "server.log",
+        environ=os.environ,
     )
     child = Child(program, say=lambda _: None)
     async with asyncio.TaskGroup() as tasks:

@@ -43,19 +43,19 @@ def test_a_path_without_clickhouse_has_none(tmp_path: Path) -> None:
 def test_a_server_keeps_to_its_folder_and_to_loopback(tmp_path: Path) -> None:
     folder = tmp_path / "a & <b>"
     folder.mkdir()
-    command = server_command("/opt/clickhouse", 4321, folder)
+    command = server_command("/opt/clickhouse", 4321, 4322, folder)
     assert command == ["/opt/clickhouse", "server", f"--config-file={folder}/config.xml"]
     config = ET.parse(folder / "config.xml").getroot()
     assert [one.text for one in config.findall("listen_host")] == ["127.0.0.1"]
-    assert [one.tag for one in config if one.tag.endswith("port")] == ["tcp_port"]
-    assert config.findtext("tcp_port") == "4321"
+    assert [one.tag for one in config if one.tag.endswith("port")] == ["tcp_port", "http_port"]
+    assert (config.findtext("tcp_port"), config.findtext("http_port")) == ("4321", "4322")
     paths = [one.text or "" for one in config.iter() if one.tag.endswith("path")]
     assert len(paths) == 6
     assert all(path.startswith(f"{folder}/") for path in paths)
 
 
 def test_a_server_has_sql_access_control(tmp_path: Path) -> None:
-    server_command("clickhouse", 4321, tmp_path)
+    server_command("clickhouse", 4321, 4322, tmp_path)
     storages = ET.parse(tmp_path / "config.xml").find("user_directories")
     assert storages is not None
     assert [one.tag for one in storages] == ["users_xml", "local_directory"]
@@ -68,7 +68,7 @@ def test_a_server_has_sql_access_control(tmp_path: Path) -> None:
 
 def test_it_runs_without_its_own_watchdog(tmp_path: Path) -> None:
     program = server_program(
-        "clickhouse", "main", 4321, folder=tmp_path, log=tmp_path / "log", environ=os.environ
+        "clickhouse", "main", 4321, 4322, folder=tmp_path, log=tmp_path / "log", environ=os.environ
     )
     assert program.environ is not None
     assert program.environ["CLICKHOUSE_WATCHDOG_ENABLE"] == "0"

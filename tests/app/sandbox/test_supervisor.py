@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import ClientSession
 from redis.asyncio import Redis
@@ -131,10 +132,22 @@ async def test_the_line_tells_where_everything_answers(tmp_path: Path) -> None:
     arguments = ("--tenants", "acme,a-b", "--targets", "2", "--workers", "2")
     async with sandbox(tmp_path / "data", *arguments) as running:
         line = running.line
-        assert sorted(line) == ["clickhouse", "config", "metrics", "pids", "redis", "scim"]
+        assert sorted(line) == [
+            "clickhouse",
+            "clickhouse_http",
+            "config",
+            "metrics",
+            "pids",
+            "redis",
+            "scim",
+        ]
         assert list(line["scim"]) == ["acme", "a-b"]
         assert list(line["clickhouse"]) == ["main", "second"]
         assert [await running.status(tenant=name) for name in line["scim"]] == [200, 200]
+        async with aiohttp.ClientSession() as client:
+            for url in line["clickhouse_http"].values():
+                async with client.get(url, params={"query": "SELECT 1"}) as answer:
+                    assert await answer.text() == "1\n"
         for url in line["clickhouse"].values():
             assert await servers.answers(url)
         async with Redis.from_url(line["redis"]) as redis, ClientSession() as client:
