@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.config.rolemap import RoleMap
 from app.directory.events import Event, read, read_some
 from app.directory.keys import Keys
 from app.directory.lanes import RESYNC_START, ROLE, LaneStore, ResyncStep
@@ -42,7 +43,7 @@ class Batch:
     else is done in such a batch, and the cursor stays.
     `roles`: names of roles to try again though they have a dead letter; None: all of them.
     `resync`: the part of a resync that belongs to this batch. `strays`: names on the target that no
-    resource is behind.
+    resource is behind. `groups`: ids of the groups that events are about.
     """
 
     cursor: int
@@ -53,6 +54,7 @@ class Batch:
     requests: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     ahead: Mapping[str, int] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -71,6 +73,8 @@ class Batch:
                 itself or (span is not None and span.itself),
                 (leaves and user in event.removed) or (span is not None and span.leaves),
             )
+        if event.type == "group":
+            self.groups.append(event.id)
         self.cursor = event.seq
         self.requests.append(event.request_id)
 
@@ -85,15 +89,15 @@ class Work:
         subjects: Subjects,
         target: Target,
         *,
-        role_keys: Sequence[str],
+        role_map: RoleMap,
         max_events: int,
         max_users: int,
     ) -> None:
-        """`role_keys`: those of the tenant's role map, which a resync links to groups."""
+        """`role_map`: the tenant's, which a resync links to groups."""
         self._link, self._store, self._subjects = link, store, subjects
         self._walk = Walk(store, subjects, target)
         self._keys = Keys(store.tenant)
-        self._role_keys = role_keys
+        self._role_map = role_map
         self._max_events, self._max_users = max_events, max_users
         self._size = max_users
 
@@ -160,7 +164,10 @@ class Work:
     async def _add_resync(self, batch: Batch, position: str) -> None:
         reached = position
         if position.startswith(RESYNC_START):
-            await self._store.link_groups(self._role_keys)
+            role_map = self._role_map
+            await self._store.link_groups(role_map.keys)
+            if role_map.reads_names:
+                await self._store.like_groups(role_map.reads)
             batch.roles, reached = None, WALK_START
         part = await self._walk.step(reached, self._left(batch), is_blank=batch.cursor == 0)
         for user in part.ids:

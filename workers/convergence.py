@@ -47,8 +47,8 @@ class Outcome:
 
     `letters`: those that the resources had before, `faults`: those that they have to get, both by
     id; `tried`: the ids whose letters are over if they have no fault. `wiped`: the target had
-    forgotten everything. `ends`: when the validity of somebody active ends (seconds since 1970), by
-    resource id.
+    forgotten everything. `ends`: when what somebody active is to have changes by itself
+    (seconds since 1970), by resource id.
     """
 
     names: dict[str, str | None] = field(default_factory=dict)
@@ -66,6 +66,18 @@ class Outcome:
     def fault(self, fault: Fault) -> None:
         before = self.faults.get(fault.resource_id)
         self.faults[fault.resource_id] = before.joined(fault) if before else fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The roles of one attempt: those to be kept in shape, by name; of these the ones that are
+    `made` for groups; all that somebody is to have; and all that are the tenant's to take.
+    """
+
+    definitions: Mapping[str, RoleDefinition]
+    made: frozenset[str]
+    roles: frozenset[str]
+    vocabulary: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +102,24 @@ class Convergence:
     only_takes: bool = False
 
     async def run(
-        self, ids: Sequence[str], retry: frozenset[str] | None, strays: Sequence[str] = ()
+        self,
+        ids: Sequence[str],
+        retry: frozenset[str] | None,
+        strays: Sequence[str] = (),
+        groups: Sequence[str] = (),
     ) -> Outcome:
         """Observe, plan, apply, and look again, until nothing is left to do or nothing more helps.
 
         `retry`: the roles to be shaped although they have a dead letter; None for all. `strays`:
-        names of managed users that no resource is behind. Raises TargetError if the target as a
-        whole can't be used, LeaseLost, DirectoryUnavailable.
+        names of managed users that no resource is behind. `groups`: ids of those that may need a
+        role to be made. Raises TargetError if the target as a whole can't be used, LeaseLost,
+        DirectoryUnavailable.
         """
         fresh = retry != frozenset()
-        outcome = await self._attempt(ids, retry, strays, fresh=fresh)
+        outcome = await self._attempt(ids, retry, strays, groups, fresh=fresh)
         if outcome.faults and not fresh:  # perhaps only since the roles are not what they were
             braking = outcome.braking
-            outcome = await self._attempt(ids, retry, strays, fresh=True, braking=braking)
+            outcome = await self._attempt(ids, retry, strays, groups, fresh=True, braking=braking)
         return outcome
 
     async def _attempt(
@@ -110,6 +127,7 @@ class Convergence:
         ids: Sequence[str],
         retry: frozenset[str] | None,
         strays: Sequence[str],
+        groups: Sequence[str],
         *,
         fresh: bool,
         braking: Braking | None = None,
@@ -117,29 +135,46 @@ class Convergence:
         now_s = self.clock.now_ms() / 1000
         held = await self.holds.all()
         people = await gather(self.subjects, self.setup.rules, ids, strays, held=held, now_s=now_s)
-        role_ids = [ROLE + name for name in {*self.setup.definitions, *(retry or ())}]
+        scope = await self._scope(people, groups, everything=retry is None)
+        role_ids = [ROLE + name for name in {*scope.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
         letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())
         tried = set() if self.only_takes else {*people.persons, *ids}
         outcome = Outcome(letters=letters, tried=tried)
-        if not people.persons and retry == frozenset():
+        if not people.persons and not scope.made and retry == frozenset():
             return outcome
-        actual = await self._observe(people, fresh=fresh)
+        actual = await self._observe(people, scope, fresh=fresh)
         outcome.wiped = self.setup.marker not in actual.roles
         await self._keep_holds(held, people, actual)
         for _ in range(_ROUNDS):
-            sent = await self._shape_roles(actual, recorded, retry, outcome)
+            sent = await self._shape_roles(actual, scope, recorded, retry, outcome)
             if sent:
-                actual = await self._observe(people, fresh=True)
+                actual = await self._observe(people, scope, fresh=True)
             if not sent or not self._has_lost_a_race(actual, outcome):
                 break
         self._settle_roles(actual, recorded, outcome)
-        await self._place_users(people, actual, outcome, fresh=fresh, braking=braking)
+        await self._place_users(people, actual, scope, outcome, fresh=fresh, braking=braking)
         return outcome
 
-    async def _observe(self, people: People, *, fresh: bool) -> Actual:
+    async def _scope(self, people: People, groups: Sequence[str], *, everything: bool) -> _Scope:
+        """Return the roles that this attempt is about; those out of group names are remembered
+        before they are given, so that they can be taken again.
+        """
+        rules, setup = self.setup.rules, self.setup
+        made: frozenset[str] = frozenset()
+        if rules.role_map.prefix is not None:
+            names = await self.subjects.likes(None if everything else groups)
+            links = await self.subjects.links() if names else {}
+            made = people.made() | rules.made_for(names, links)
+        roles, vocabulary = people.roles() | made, self.vocabulary
+        if not roles <= vocabulary:
+            vocabulary |= await self.store.vocabulary(roles - vocabulary)
+        empty = {name: RoleDefinition(name, is_open=True) for name in made}
+        return _Scope({**empty, **setup.definitions}, made, roles, vocabulary)
+
+    async def _observe(self, people: People, scope: _Scope, *, fresh: bool) -> Actual:
         self.lease.check()
-        roles = self.vocabulary | self.setup.definitions.keys()
+        roles = self.setup.rules.role_map.vocabulary | scope.roles | scope.definitions.keys()
         return await self.target.observe(
             people.names(), roles, fresh=fresh, log_comment=self.log_comment
         )
@@ -163,6 +198,7 @@ class Convergence:
     async def _shape_roles(
         self,
         actual: Actual,
+        scope: _Scope,
         recorded: Mapping[str, str],
         retry: frozenset[str] | None,
         outcome: Outcome,
@@ -172,7 +208,7 @@ class Convergence:
         outcome.faults = {}
         definitions = {
             name: definition
-            for name, definition in setup.definitions.items()
+            for name, definition in scope.definitions.items()
             if retry is None or name in retry or ROLE + name not in outcome.letters
         }
         ours = {role for role, text in recorded.items() if not text}
@@ -196,15 +232,21 @@ class Convergence:
                     error = f"can't make the marker role {failure.name!r}: {failure.error}"
                     raise TargetUnavailable(error, code=failure.code, statement=failure.statement)
                 outcome.fault(_role_fault(failure.name, failure.code, failure.error))
-        known = {ROLE + name for name in setup.definitions}
         outcome.tried |= {ROLE + name for name in definitions}
-        outcome.tried |= {i for i in outcome.letters if i.startswith(ROLE)} - known
+        outcome.tried |= {i for i in outcome.letters if self._is_of_no_role(i, scope)}
         for name, definition in definitions.items():
             if ROLE + name not in outcome.faults:
                 text = _encode(definition).decode()
                 if recorded.get(name) != text:
                     outcome.roles[name] = text
         return bool(shaping.steps)
+
+    def _is_of_no_role(self, letter: str, scope: _Scope) -> bool:
+        """Whether this is the letter of a role that the configuration no longer makes."""
+        if not letter.startswith(ROLE):
+            return False
+        role, prefix = letter.removeprefix(ROLE), self.setup.rules.role_map.prefix
+        return role not in scope.definitions and (prefix is None or not role.startswith(prefix))
 
     async def _roles_of_partners(self, actual: Actual) -> set[str]:
         """Return the existing roles that another tenant's lane here has made or is about to make.
@@ -239,12 +281,13 @@ class Convergence:
         self,
         people: People,
         actual: Actual,
+        scope: _Scope,
         outcome: Outcome,
         *,
         fresh: bool,
         braking: Braking | None,
     ) -> None:
-        policy = self.setup.policy(self.vocabulary)
+        policy = self.setup.policy(scope.vocabulary)
         failed: dict[str, Failure] = {}
         intended = dict(people.intents)
         told: Mapping[str, str] = {}
@@ -265,7 +308,7 @@ class Convergence:
             failures = await self._apply(steps)
             failed |= {failure.name: failure for failure in failures}
             outcome.steps += len(steps)
-            actual = await self._observe(people, fresh=fresh)
+            actual = await self._observe(people, scope, fresh=fresh)
             secrets = _secrets_set(steps, wanted, failed)
             people = people.told(_without_failed(made, steps, failed)).with_applied(secrets)
             outcome.secrets |= secrets
@@ -278,9 +321,9 @@ class Convergence:
         people = people.without(held)
         _add_names(outcome, people, actual, intended, refused)
         outcome.ends = {
-            i: person.want.login.until
+            i: person.want.due
             for i, person in people.persons.items()
-            if person.want.active and person.want.login.until is not None
+            if person.want.active and person.want.due is not None
         }
 
     def _decide(

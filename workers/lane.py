@@ -133,7 +133,7 @@ class Lane:
             self.store,
             self.subjects,
             self.target,
-            role_keys=[mapping.key for mapping in role_map.mappings],
+            role_map=role_map,
             max_events=self.settings.batch_events,
             max_users=self.settings.batch_users,
         )
@@ -215,6 +215,7 @@ class Lane:
         )
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
         is_decided = False
+        groups = batch.groups
         if strays:
             self.metrics.strays.labels(self.setup.target).inc(len(strays))
             log.warning(
@@ -228,7 +229,7 @@ class Lane:
                 await between()
             progress.in_hand = users
             try:
-                outcome = await convergence.run(part, retry, strays)
+                outcome = await convergence.run(part, retry, strays, groups)
                 done = self._acknowledgement(batch, outcome)
                 witness.parked(done.letters, outcome.letters)
             finally:
@@ -236,7 +237,7 @@ class Lane:
             if number < len(parts):
                 done = replace(done, cursor=0, done={}, resync=None)
             lease.require(await self.store.acknowledge(lease.epoch, done))
-            retry, strays = frozenset(), []
+            retry, strays, groups = frozenset(), [], []
             steps, letters = steps + outcome.steps, letters + len(outcome.faults)
             await self._look_at_the_end(outcome.ends)
             if outcome.braking.held:

@@ -95,6 +95,14 @@ class People:
         persons = {i: person for i, person in self.persons.items() if i not in ids}
         return replace(self, persons=persons)
 
+    def roles(self) -> frozenset[str]:
+        """Return every role that somebody is to have."""
+        return frozenset().union(*(person.want.roles for person in self.persons.values()))
+
+    def made(self) -> frozenset[str]:
+        """Return the roles among them that are to be made where they are missing."""
+        return frozenset().union(*(person.want.made for person in self.persons.values()))
+
     def names(self) -> set[str]:
         """Return every name that the target has to be asked about."""
         named = {p.want.name for p in self.persons.values() if p.want.name is not None}
@@ -128,8 +136,12 @@ async def gather(
     waiting = list(dict.fromkeys([*ids, *intended]))
     while waiting:
         fresh = []
-        for subject in await subjects.read(waiting):
-            person, refusal = _person(subject, rules, intended.get(subject.id, ()), now_s)
+        read = await subjects.read(waiting)
+        names: Mapping[str, str] = {}
+        if rules.role_map.reads_names:
+            names = await subjects.likes({group for subject in read for group in subject.groups})
+        for subject in read:
+            person, refusal = _person(subject, rules, names, intended.get(subject.id, ()), now_s)
             if person.want.active and held.covers(subject.id, _called(subject)):
                 person = replace(person, want=replace(person.want, active=False))
             persons[subject.id] = person
@@ -149,7 +161,11 @@ async def gather(
 
 
 def _person(
-    subject: Subject, rules: Rules, intended: Sequence[str], now_s: float
+    subject: Subject,
+    rules: Rules,
+    names: Mapping[str, str],
+    intended: Sequence[str],
+    now_s: float,
 ) -> tuple[Person, Refusal | None]:
     refusal = None
     try:
@@ -159,6 +175,7 @@ def _person(
             subject.groups,
             subject.links,
             previous=None,
+            names=names,
             kind=subject.kind,
             now_s=now_s,
             secret=subject.secret,

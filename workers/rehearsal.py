@@ -70,7 +70,9 @@ async def rehearse(
     done = Rehearsed()
     target = _Target(pool, setup.marker, clock, done)
     role_map = setup.rules.role_map
-    await store.pretend_links([mapping.key for mapping in role_map.mappings])
+    await store.pretend_links(role_map.keys)
+    if role_map.reads_names:
+        store.likes = await store.likable(role_map.reads)
     convergence = Convergence(
         setup=setup,
         store=store,
@@ -157,6 +159,7 @@ class _Store(LaneStore):
         self.holders: dict[str, str] = {}
         self.digests: dict[str, str | None] = {}
         self.links: Mapping[str, str] = {}
+        self.likes: Mapping[str, str] = {}
         self._roles: dict[str, str | None] = {}
 
     async def pretend_links(self, keys: Sequence[str]) -> None:
@@ -172,6 +175,9 @@ class _Store(LaneStore):
     async def roles(self) -> dict[str, str]:
         roles = {**await super().roles(), **self._roles}
         return {role: text for role, text in roles.items() if text is not None}
+
+    async def vocabulary(self, now: Collection[str]) -> frozenset[str]:
+        return await super().vocabulary(()) | frozenset(now)
 
     async def intend(self, epoch: int, names: Mapping[str, str], roles: Sequence[str] = ()) -> bool:
         del epoch, names
@@ -214,8 +220,16 @@ class _Subjects(Subjects):
     async def holders(self, names: Sequence[str]) -> dict[str, str]:
         return {**await super().holders(names), **_those(self._store.holders, names)}
 
+    async def links(self) -> dict[str, str]:
+        return {**self._store.links, **await super().links()}
 
-def _those(whole: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    async def likes(self, groups: Collection[str] | None) -> dict[str, str]:
+        pretended = self._store.likes
+        ours = pretended if groups is None else _those(pretended, groups)
+        return {**ours, **await super().likes(groups)}
+
+
+def _those(whole: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
     return {name: whole[name] for name in names if name in whole}
 
 

@@ -29,8 +29,11 @@ class Setup:
     partners: tuple[str, ...]
     marker: str
     drop_deleted: bool
+    revoke_foreign: bool
     protected_names: frozenset[str]
     limit: Limit
+    protected_roles: frozenset[str]
+    markers: frozenset[str]
     digest: str
 
     @classmethod
@@ -39,11 +42,12 @@ class Setup:
         configured = settings.tenants.get(tenant)
         if configured is None or target not in configured.targets:
             return None
+        of_target = settings.targets[target]
         return cls(
             tenant=tenant,
             target=target,
             siblings=configured.targets,
-            rules=Rules.of(tenant, configured),
+            rules=Rules.of(tenant, configured, target),
             definitions=role_definitions(configured.roles),
             partners=tuple(
                 name
@@ -54,7 +58,12 @@ class Setup:
             ),
             marker=configured.marker_role,
             drop_deleted=configured.on_delete == "drop",
-            protected_names=frozenset({settings.targets[target].user}),
+            revoke_foreign=configured.foreign_grants == "revoke",
+            protected_names=frozenset({of_target.user, *of_target.protected_users}),
+            protected_roles=frozenset(of_target.protected_roles),
+            markers=frozenset(
+                one.marker_role for one in settings.tenants.values() if target in one.targets
+            ),
             limit=Limit(settings.guard.max_share, settings.guard.at_least),
             digest=digest(configured),
         )
@@ -64,7 +73,10 @@ class Setup:
             marker=self.marker,
             vocabulary=vocabulary,
             drop_deleted=self.drop_deleted,
+            revoke_foreign=self.revoke_foreign,
             protected_names=self.protected_names,
+            protected_roles=self.protected_roles,
+            markers=self.markers,
         )
 
 

@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.config.protected import why_protected
 from app.config.suggest import closest
 from app.config.target import Target
 from app.config.tenant import NoPassword, Tenant
 from app.errors import Problem
 from app.scim.text import fold
 
-PROTECTED = frozenset({"admin", "default"})
-PROTECTED_PREFIX = "scim_"
+_HAS_NOT = "add it to the tenant's targets or leave it out here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,56 @@ def check_tenant(
                 f"no_password lets everybody in, so it is for a target on this machine, not for"
                 f" {', '.join(far)}; choose another method",
             )
-    for key, role in _given(tenant):
-        if (why := _protected(role, tenant.marker_role)) is not None:
-            yield draft.problem(key, f"role {role} {why}; use another role")
+    yield from _check_groups(draft)
+    yield from _check_roles(draft, targets)
+
+
+def _check_groups(draft: Draft) -> Iterator[Problem]:
+    tenant = draft.tenant
+    for at, mapping in enumerate(tenant.groups):
+        for name in mapping.targets:
+            if name not in tenant.targets and draft.legible("targets"):
+                yield draft.problem(
+                    f"groups[{at}].targets", f"{name} is no target of this tenant; {_HAS_NOT}"
+                )
+        if mapping.until_attribute is not None:
+            yield from _check_attribute(draft, f"groups[{at}].", mapping.until_attribute)
+    if tenant.until_attribute is not None:
+        yield from _check_attribute(draft, "", tenant.until_attribute)
+
+
+def _check_attribute(draft: Draft, where: str, path: str) -> Iterator[Problem]:
+    """Yield a mistake unless `path` is a dateTime of an extension that the tenant declares."""
+    if not draft.legible("schemas"):
+        return
+    urn, _, name = path.rpartition(":")
+    schema = draft.tenant.schemas.get(urn)
+    found = [one for one in schema.attributes if one.name == name] if schema else []
+    if not found:
+        reason = "is no attribute that schemas declares; declare it, spelt alike"
+    elif found[0].type != "dateTime" or found[0].multi_valued:
+        reason = "must be one dateTime, and not a list"
+    else:
+        return
+    yield draft.problem(f"{where}until_attribute", f"{path} {reason}")
+
+
+def _check_roles(draft: Draft, targets: Mapping[str, Target]) -> Iterator[Problem]:
+    tenant = draft.tenant
+    for given in _given(tenant):
+        here = [targets[name] for name in given.targets if name in targets]
+        listed = {role for target in here for role in target.protected_roles}
+        if (why := why_protected(given.role, tenant.marker_role, listed)) is not None:
+            yield draft.problem(given.key, f"role {given.role} {why}; use another role")
+        elif any(given.role in {target.user, *target.protected_users} for target in here):
+            yield draft.problem(
+                given.key,
+                f"role {given.role} has the name of an account that is protected there, which"
+                " ClickHouse would take for it; use another role",
+            )
+    prefix = tenant.role_prefix if tenant.unmapped_groups == "create" else None
+    if prefix is not None and (why := why_protected(prefix, tenant.marker_role)) is not None:
+        yield draft.problem("role_prefix", f"{prefix} {why}; use another prefix")
 
 
 def check_sharing(drafts: Sequence[Draft]) -> Iterator[Problem]:
@@ -73,7 +120,8 @@ def check_sharing(drafts: Sequence[Draft]) -> Iterator[Problem]:
     Each key is told once: one partner is enough to see the mistake.
     """
     told: set[str] = set()
-    for problem in (*_markers(drafts), *_names(drafts), *_definitions(drafts)):
+    found = (*_markers(drafts), *_names(drafts), *_definitions(drafts), *_prefixes(drafts))
+    for problem in found:
         if problem.key not in told:
             told.add(problem.key)
             yield problem
@@ -94,10 +142,29 @@ def _markers(drafts: Sequence[Draft]) -> Iterator[Problem]:
                 )
     for draft in drafts:
         for target in draft.tenant.targets:
-            for key, role in _given(draft.tenant):
-                owner = owners.get((target, role), draft.name)
-                if owner != draft.name:
-                    yield draft.problem(key, f"role {role} marks the users of tenant {owner}")
+            for given in _given(draft.tenant):
+                owner = owners.get((target, given.role), draft.name)
+                if owner != draft.name and target in given.targets:
+                    reason = f"role {given.role} marks the users of tenant {owner}"
+                    yield draft.problem(given.key, reason)
+
+
+def _prefixes(drafts: Sequence[Draft]) -> Iterator[Problem]:
+    """Yield prefixes with which groups of two tenants could be given one role."""
+    creating = [
+        (draft, prefix)
+        for draft in drafts
+        if draft.tenant.unmapped_groups == "create"
+        and draft.legible("role_prefix")
+        and (prefix := draft.tenant.role_prefix) is not None
+    ]
+    for (one, its), (other, prefix) in itertools.combinations(creating, 2):
+        shared = set(one.tenant.targets) & set(other.tenant.targets)
+        if shared and (its.startswith(prefix) or prefix.startswith(its)):
+            where = f"shares target {min(shared)} with tenant {one.name}, which has {its}"
+            yield other.problem(
+                "role_prefix", f"{where}: their groups could get one role; begin it differently"
+            )
 
 
 def _definitions(drafts: Sequence[Draft]) -> Iterator[Problem]:
@@ -162,23 +229,20 @@ def _is_far(target: Target) -> bool:
     return not all(host.is_loopback for host in target.hosts)
 
 
-def _given(tenant: Tenant) -> Iterator[tuple[str, str]]:
-    """Yield (key, role) for each role that the tenant's users can get or that it defines."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A role that the tenant's users can get, or that it defines, and where."""
+
+    key: str
+    role: str
+    targets: tuple[str, ...]
+
+
+def _given(tenant: Tenant) -> Iterator[_Given]:
     for role in tenant.default_roles:
-        yield "default_roles", role
+        yield _Given("default_roles", role, tenant.targets)
     for at, mapping in enumerate(tenant.groups):
         for role in mapping.roles:
-            yield f"groups[{at}].roles", role
+            yield _Given(f"groups[{at}].roles", role, mapping.targets or tenant.targets)
     for role in tenant.roles:
-        yield f"roles.{role}", role
-
-
-def _protected(role: str, marker: str) -> str | None:
-    folded = fold(role)
-    if folded in PROTECTED:
-        return "belongs to the server's administrators"
-    if role == marker:
-        return "marks who is managed and is given by the software itself"
-    if folded.startswith(PROTECTED_PREFIX):
-        return f"begins with {PROTECTED_PREFIX}, which is kept for the software itself"
-    return None
+        yield _Given(f"roles.{role}", role, tenant.targets)

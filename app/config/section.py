@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     SecretStr,
     StringConstraints,
@@ -30,6 +31,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for at, value in enumerate(values):
+        if value in values[:at]:
+            raise ValueError(f"names {str(value)!r} twice; once is enough")
+    return values
+
+
 NOT_IN_THE_FILE = (
     "never stands in this file; give password_env (name of an environment variable)"
     " or password_file (path of a file that holds it)"
@@ -40,6 +48,9 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterVali
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
+
+Names = Annotated[tuple[Text, ...], AfterValidator(distinct)]
+SomeNames = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(distinct)]
 
 _PLAIN: Mapping[str, str] = {
     "missing": "is missing; add it",
@@ -131,14 +142,14 @@ def unknown_key(written: str, known: Mapping[str, object]) -> str:
 
 
 def one_of(
-    raw: Mapping[str, Any], keys: tuple[str, str], *, required: bool
+    raw: Mapping[str, Any], keys: tuple[str, ...], *, required: bool
 ) -> Iterator[tuple[str, str]]:
-    """Yield a mistake if `raw` has both `keys`, or neither where one is `required`."""
-    first, second = keys
-    if first in raw and second in raw:
-        yield second, f"can't stand beside {first}; keep one of the two"
-    elif required and first not in raw and second not in raw:
-        yield first, f"is missing; add {first} or {second}"
+    """Yield a mistake if `raw` has more than one of `keys`, or none where one is `required`."""
+    given = [key for key in keys if key in raw]
+    if len(given) > 1:
+        yield given[1], f"can't stand beside {given[0]}; keep one of the two"
+    elif required and not given:
+        yield keys[0], f"is missing; add {', '.join(keys[:-1])} or {keys[-1]}"
 
 
 class Account(Section):

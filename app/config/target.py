@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from app.config.section import NOT_IN_THE_FILE, Account, Flag, Number, Text, Whole
+from app.config.section import NOT_IN_THE_FILE, Account, Flag, Names, Number, Text, Whole
 
 NATIVE_PORT = 9000
 _SHAPE = 'write it as "host:port"; an IPv6 address goes in brackets, as in "[::1]:9000"'
@@ -67,6 +67,8 @@ class Target(Account):
     ca_file: Path | None = None
     storage: Literal["replicated"] = "replicated"
     database: Text = "default"
+    protected_users: Names = ()
+    protected_roles: Names = ()
     max_connections: Annotated[Whole, Field(ge=1, le=1000)] = 8
     connect_seconds: Annotated[Number, Field(gt=0, le=300)] = 5.0
 

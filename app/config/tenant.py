@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import ErrorDetails
 
 from app.config.expression import check_expression
+from app.config.network import Network, parse_place
+from app.config.pattern import check_pattern, wrong_places
 from app.config.privileges import Privilege, parse_privilege, parse_table
 from app.config.schemas import DeclaredSchema, Urn, clashes, resource_types
-from app.config.section import Flag, Section, Text, one_of
+from app.config.section import Flag, Names, Section, SomeNames, Text, distinct, one_of
 from app.config.template import Template
 from app.scim.attribute import ResourceType
 from app.scim.password import Hasher, Method
+from app.scim.paths import NAME, URN
 from app.scim.text import fold
 
+LAST_YEAR = 2105
 _DOMAIN = re.compile(r"[^\s@.]+(\.[^\s@.]+)+")
 
 
@@ -62,16 +67,27 @@ def _possible(method: Method) -> Method:
     return method
 
 
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    for at, value in enumerate(values):
-        if value in values[:at]:
-            raise ValueError(f"names {value!r} twice; once is enough")
-    return values
+def _end(moment: object) -> object:
+    if not isinstance(moment, datetime):
+        raise ValueError("must be a time without quotes, as in 2030-12-31T18:00:00Z")  # noqa: TRY004
+    if moment.year > LAST_YEAR:
+        raise ValueError(f"must be before {LAST_YEAR + 1}: ClickHouse tells no later time")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-Names = Annotated[tuple[Text, ...], AfterValidator(_distinct)]
-SomeNames = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_distinct)]
+def _attribute(path: str) -> str:
+    urn, _, name = path.rpartition(":")
+    if not (URN.fullmatch(urn) and NAME.fullmatch(name)):
+        raise ValueError('is no attribute; write it as "urn:acme:scim:schemas:2.0:Contract:endsAt"')
+    return path
+
+
 UserNameTemplate = Annotated[Template, BeforeValidator(_template)]
+End = Annotated[datetime, BeforeValidator(_end)]
+AttributePath = Annotated[Text, AfterValidator(_attribute)]
+Networks = Annotated[
+    tuple[Annotated[Network, BeforeValidator(parse_place)], ...], AfterValidator(distinct)
+]
 SettingName = Annotated[str, StringConstraints(pattern=r"^[a-z_][A-Za-z0-9_.]*$")]
 SettingValue = Annotated[int | float | str | bool, BeforeValidator(_setting)]
 
@@ -129,15 +145,31 @@ METHODS = "ldap, kerberos, ssl_certificate, http, password, no_authentication, n
 
 
 class GroupMapping(Section):
-    """A group of the identity provider, by displayName or by externalId, and what it gives."""
+    """Groups of the identity provider and what they give, on `targets` or on all of the tenant's.
+
+    One group by displayName or by externalId, or all that fit a pattern. `until`: when it ends for
+    everybody; `until_attribute`: the attribute that says when it ends for each.
+    """
 
     group: Text | None = None
     external_id: Text | None = None
+    pattern: Annotated[Text, AfterValidator(check_pattern)] | None = None
     roles: SomeNames
+    targets: Names = ()
+    default: Flag = True
+    admin_option: Flag = False
+    until: End | None = None
+    until_attribute: AttributePath | None = None
+    networks: Networks = ()
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        return one_of(raw, ("group", "external_id"), required=True)
+        yield from one_of(raw, ("group", "external_id", "pattern"), required=True)
+        pattern, roles = raw.get("pattern"), raw.get("roles")
+        for role in roles if isinstance(roles, list) else ():
+            why = wrong_places(role, pattern if isinstance(pattern, str) else "")
+            if why is not None:
+                yield "roles", f"{role} {why}"
 
 
 class RoleDefinition(Section):
@@ -163,12 +195,14 @@ class Tenant(Section):
     targets: SomeNames
     user_name: UserNameTemplate = Template.parse("{userName}")
     marker_role: Text = "scim_managed"
-    unmapped_groups: Literal["ignore"] = "ignore"
+    unmapped_groups: Literal["ignore", "create"] = "ignore"
     role_prefix: Text | None = None
     default_roles: Names = ()
+    foreign_grants: Literal["report", "revoke"] = "report"
+    until_attribute: AttributePath | None = None
     on_delete: Literal["drop", "lock"] = "drop"
     verified_domains: Annotated[
-        tuple[Annotated[str, AfterValidator(_domain)], ...], AfterValidator(_distinct)
+        tuple[Annotated[str, AfterValidator(_domain)], ...], AfterValidator(distinct)
     ] = ()
     adopt_existing_users: Flag = False
     authentication: Authentication = NoAuthentication()
@@ -178,7 +212,6 @@ class Tenant(Section):
     applied_state: Literal["request", "default"] = "request"
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {
-        ("unmapped_groups", "create"): "create is beyond this version, which does ignore only",
         ("adopt_existing_users", True): "true is beyond this version; users that exist stay as is",
         ("purge_after_days", ...): "is beyond this version: locked users stay locked; remove it",
     }
@@ -187,6 +220,8 @@ class Tenant(Section):
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for urn in clashes(raw.get("schemas")):
             yield "schemas", f"has {urn} twice; URNs ignore case"
+        if raw.get("unmapped_groups") == "create" and "role_prefix" not in raw:
+            yield "role_prefix", "is missing; the roles that are made for groups begin with it"
 
     @property
     def resource_types(self) -> Mapping[str, ResourceType]:

@@ -26,6 +26,8 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     silences                hash: day -> the longest silence of the provider that ended then (ms)
     cursors                 string: the key that this tenant's paging cursors are signed with
     links                   hash: role-map key -> group id (a renamed group stays linked)
+    likes                   hash: groups that give something for their names, by the first such
+                            one: `name:FOLDED` -> group id, `id:GROUP` -> `folded NUL displayName`
     tokens                  hash: token id -> JSON with the secret's hash
     holds                   hash: folded name -> whom an operator keeps out of all targets
     lane:TARGET             hash: cursor and state of the lane
@@ -116,6 +118,10 @@ class Keys:
     @property
     def links(self) -> str:
         return f"{self.prefix}links"
+
+    @property
+    def likes(self) -> str:
+        return f"{self.prefix}likes"
 
     @property
     def tokens(self) -> str:

@@ -5,7 +5,7 @@ Everything that a worker knows about a lane lies here, so that it may be killed 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from app.directory.record import encode
 
 NAMES_PER_CALL = 2000
 State = Literal["idle", "draining", "backing-off", "paused", "blocked"]
+_GROUPS_AT_ONCE = 1000
 RESYNC_START, RESYNC_DONE = "0.", "done"  # positions of a resync; between them the reader's own
 STRAY = "stray:"  # what the id of a user begins with that no resource is behind
 ROLE = "role:"  # what the id of a role begins with, where users have theirs
@@ -279,6 +280,31 @@ class LaneStore:
         """Return the groups that `link_groups` would link to these keys now."""
         found = [part.decode() for part in await self._run("link", encode(list(keys)), "1")]
         return dict(zip(found[::2], found[1::2], strict=True))
+
+    async def like_groups(self, reads: Callable[[str], bool]) -> None:
+        """Know those groups by their names that `reads` is true of, and were there before."""
+        async for ids in self._groups_called(reads):
+            await self._run("like", encode(ids), "0")
+
+    async def likable(self, reads: Callable[[str], bool]) -> dict[str, str]:
+        """Return what `like_groups` would know groups as now, by their ids."""
+        known: dict[str, str] = {}
+        async for ids in self._groups_called(reads):
+            found = [part.decode() for part in await self._run("like", encode(ids), "1")]
+            known |= zip(found[::2], found[1::2], strict=True)
+        return known
+
+    async def _groups_called(self, reads: Callable[[str], bool]) -> AsyncIterator[list[str]]:
+        position: int | None = None
+        while position != 0:
+            position, found = await self._link.call(
+                self._link.redis.hscan(
+                    self._keys.names("group"), position or 0, count=_GROUPS_AT_ONCE
+                )
+            )
+            ids = [i.decode() for name, i in found.items() if reads(name.decode())]
+            if ids:
+                yield ids
 
     async def asked(self, count: int) -> tuple[dict[str, int], str]:
         """Return at most `count` resources that were asked for, oldest asking first, and where a

@@ -7,7 +7,7 @@ groups lie in groups is read after it: a change of that touches everybody below 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -85,6 +85,27 @@ class Subjects:
                 ids, names, secrets, digests, users, agents, groups, strict=True
             )
         ]
+
+    async def links(self) -> dict[str, str]:
+        """Return the group id behind each key of the role map."""
+        found = await self._link.call(self._link.redis.hgetall(self._keys.links))  # type: ignore[arg-type]
+        return {key.decode(): group.decode() for key, group in found.items()}
+
+    async def likes(self, groups: Collection[str] | None) -> dict[str, str]:
+        """Return what those of these groups, or of all, that give something for their names were
+        called when they were first known for it.
+        """
+        if groups is None:
+            every = await self._link.call(self._link.redis.hgetall(self._keys.likes))  # type: ignore[arg-type]
+            known = ((k.decode(), v.decode()) for k, v in every.items())
+            return {k[3:]: v.partition("\0")[2] for k, v in known if k.startswith("id:")}
+        ids = sorted(groups)
+        fields = [f"id:{i}" for i in ids]
+        if not ids:
+            return {}
+        found = await self._link.call(self._link.redis.hmget(self._keys.likes, fields))  # type: ignore[arg-type]
+        named = zip(ids, found, strict=True)
+        return {i: raw.decode().partition("\0")[2] for i, raw in named if raw is not None}
 
     async def _above(self, groups: Iterable[str]) -> dict[str, frozenset[str]]:
         """Return the groups that each of these is in, and so on upwards."""

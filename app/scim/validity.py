@@ -32,11 +32,15 @@ _LAST = 0xFFFF_FFFF  # ClickHouse keeps whole seconds since 1970 in 32 bits: unt
 
 
 def valid_until(document: Mapping[str, Any]) -> int | None:
-    """Return the end of validity in whole seconds since 1970, rounded down; None for no end.
+    """Return the end of validity in whole seconds since 1970, rounded down; None for no end."""
+    return seconds(document.get(VALIDITY.id, {}).get("validUntil"))
 
-    What lies beyond 2106 can't be told to ClickHouse, and is no end.
+
+def seconds(text: str | None) -> int | None:
+    """Return a dateTime in whole seconds since 1970, rounded down; None for no end.
+
+    UTC where no zone is given. What lies beyond 2106 can't be told to ClickHouse, and is no end.
     """
-    text = document.get(VALIDITY.id, {}).get("validUntil")
     if text is None:
         return None
     moment = datetime.fromisoformat(text)

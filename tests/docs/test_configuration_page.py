@@ -132,4 +132,5 @@ def test_entries_about_one_group_add_up_and_names_ignore_case() -> None:
         GroupMapping(group="data", roles=("b",)),
     )
     role_map = RoleMap.of(Tenant(targets=("main",), groups=entries))
-    assert role_map.roles_for(role_map.keys_for("DATA", None)) == {"a", "b"}
+    links = dict.fromkeys(role_map.keys_for("DATA", None), "g")
+    assert {r for _, gift in role_map.gifts("g", links, {}) for r in gift.roles} == {"a", "b"}

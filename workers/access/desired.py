@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
 from app.config.privileges import parse_table
-from app.config.rolemap import RoleMap
+from app.config.rolemap import Gift, RoleMap
 from app.config.template import Template
 from app.config.tenant import (
     Authentication,
@@ -28,7 +28,7 @@ from app.scim.agents import AGENT
 from app.scim.password import parse_hashed
 from app.scim.schema import USER
 from app.scim.text import fold
-from app.scim.validity import valid_until
+from app.scim.validity import seconds, valid_until
 from workers.access.model import Login, RoleDefinition, Wanted
 from workers.access.statements.quoting import FIRST_END
 
@@ -54,24 +54,66 @@ def identity(kind: Kind, document: Mapping[str, Any]) -> Identity:
     return Identity(document[_NAMING[kind]], document.get("active", True), valid_until(document))
 
 
+def _end_in(path: str | None, document: Mapping[str, Any]) -> int | None:
+    """Return the end, in seconds since 1970, that an attribute says; None for none.
+
+    `path` is of a declared extension: its URN, a colon and the attribute's name.
+    """
+    if path is None:
+        return None
+    urn, _, name = path.rpartition(":")
+    return seconds(document.get(urn, {}).get(name))
+
+
+def _soonest(*ends: int | None) -> int | None:
+    return min((end for end in ends if end is not None), default=None)
+
+
+@dataclass(slots=True)
+class _Holding:
+    """What all gifts of somebody come to. `due`: when the first of them ends."""
+
+    now_s: float
+    due: int | None = None
+    roles: set[str] = field(default_factory=set)
+    default: set[str] = field(default_factory=set)
+    admin: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
+
+    def take(self, gift: Gift, document: Mapping[str, Any]) -> None:
+        """Add what the gift gives, unless it is over."""
+        end = _soonest(gift.until, _end_in(gift.until_attribute, document))
+        if end is not None and end <= self.now_s:
+            return
+        self.due = _soonest(self.due, end)
+        self.roles.update(gift.roles)
+        self.default.update(gift.roles if gift.is_default else ())
+        self.admin.update(gift.roles if gift.is_admin else ())
+        self.made.update(gift.roles if gift.is_made else ())
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How one tenant's resources become users: the configuration, as far as access goes."""
+    """How one tenant's resources become users of one target: the configuration, as far as access
+    goes. `until_attribute`: what says when somebody's access as a whole ends.
+    """
 
     tenant: str
     user_name: Template
     authentication: Authentication
     role_map: RoleMap
     domains: tuple[str, ...]
+    until_attribute: str | None = None
 
     @classmethod
-    def of(cls, name: str, tenant: Tenant) -> Rules:
+    def of(cls, name: str, tenant: Tenant, target: str | None = None) -> Rules:
         return cls(
             tenant=name,
             user_name=tenant.user_name,
             authentication=tenant.authentication,
-            role_map=RoleMap.of(tenant),
+            role_map=RoleMap.of(tenant, target),
             domains=tenant.verified_domains,
+            until_attribute=tenant.until_attribute,
         )
 
     def name(self, user_name: str) -> str:
@@ -101,6 +143,7 @@ class Rules:
         links: Mapping[str, str],
         previous: str | None,
         *,
+        names: Mapping[str, str] | None = None,
         kind: Kind = "user",
         now_s: float = 0,
         secret: str = "",
@@ -109,23 +152,37 @@ class Rules:
         """Return what this resource should have.
 
         `document` None: it is deleted. `groups`: ids of the groups it is in. `links`: the group id
-        behind each key of the role map. `now_s`: seconds since 1970; from the end of its validity
-        on a resource is inactive. `secret`: the stored text of its password's hash, if it has one.
+        behind each key of the role map. `names`: what groups are known as that give something for
+        their names. `now_s`: seconds since 1970; from the end of its validity on a resource is
+        inactive. `secret`: the stored text of its password's hash, if it has one.
         """
         if document is None:
             return Wanted(resource_id=resource_id, name=None, previous=previous, active=False)
-        linked = (key for key, group in links.items() if group in groups)
         who = identity(kind, document)
-        is_over = who.until is not None and who.until <= max(now_s, FIRST_END)
+        until = _soonest(who.until, _end_in(self.until_attribute, document))
+        is_over = until is not None and until <= max(now_s, FIRST_END)
+        held = _Holding(now_s)
+        held.take(Gift(tuple(self.role_map.default_roles)), document)
+        for _, gift in self.role_map.gifts(groups, links, names or {}):
+            held.take(gift, document)
         return Wanted(
             resource_id=resource_id,
             name=self.name(who.name),
             previous=previous,
             active=who.active and not is_over,
-            roles=self.role_map.default_roles | self.role_map.roles_for(linked),
-            login=replace(self.login(who.name, secret), until=None if is_over else who.until),
+            roles=frozenset(held.roles),
+            admin=frozenset(held.admin),
+            dormant=frozenset(held.roles - held.default),
+            made=frozenset(held.made),
+            login=replace(self.login(who.name, secret), until=None if is_over else until),
             applied_digest=applied_digest,
+            due=None if is_over else _soonest(until, held.due),
         )
+
+    def made_for(self, names: Mapping[str, str], links: Mapping[str, str]) -> frozenset[str]:
+        """Return the roles that are to be made for these groups: what they are known as, by id."""
+        gifts = self.role_map.gifts(names, links, names)
+        return frozenset(role for _, gift in gifts if gift.is_made for role in gift.roles)
 
     def login(self, user_name: str, secret: str = "") -> Login:
         """Return how somebody logs in; whoever has no password yet can't.

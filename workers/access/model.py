@@ -6,48 +6,99 @@ All roles here are without the marker role: a user's `managed` says whether it h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Literal
 
 from app.config.privileges import Privilege
+from app.config.protected import why_protected
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """How a user proves who it is: a method of CREATE USER, and its parameters by name.
+class Method:
+    """One way to prove who somebody is: a method of CREATE USER, its parameters and its secret.
 
     `ldap` takes `server`; `kerberos` may take `realm`; `ssl_certificate` takes `common_name` or
     `subject_alt_name`, each as often as needed; `http` takes `server` and may take `scheme`;
     `no_authentication` and `no_password` take none. `sha256_password` and `bcrypt_password` take a
-    `secret`: the stored text of a hash (`app.scim.password`), which nothing prints.
-    `until`: VALID UNTIL, in whole seconds since 1970; None for no end.
+    `secret`: the stored text of a hash (`app.scim.password`), which nothing prints. `ssh_key` takes
+    `key`, "TYPE BASE64", as often as needed.
+    """
+
+    method: str
+    params: tuple[tuple[str, str], ...] = ()
+    secret: str = field(default="", repr=False)
+
+    @property
+    def observable(self) -> Method:
+        """The method as `system.users` shows it: no secrets, nothing of `http` and `ssh_key`."""
+        shown = () if self.method in _UNSHOWN else tuple(sorted(self.params))
+        return Method(self.method, shown)
+
+
+LOCAL = "localhost"  # what `system.users` calls 127.0.0.1 and ::1
+_UNSHOWN = frozenset({"http", "ssh_key"})
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a user proves who it is, and from where: its first method, and those `beside` it.
+
+    `until`: VALID UNTIL of every method, in whole seconds since 1970; None for no end. `hosts`:
+    where it may come from, as `parse_network` writes networks; empty for anywhere.
     """
 
     method: str
     params: tuple[tuple[str, str], ...] = ()
     until: int | None = None
     secret: str = field(default="", repr=False)
+    beside: tuple[Method, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, methods: Sequence[Method], *, until: int | None = None, hosts: Iterable[str] = ()
+    ) -> Login:
+        """Return the login of these methods, of which there is at least one."""
+        first, *rest = methods
+        return cls(
+            first.method, first.params, until, first.secret, tuple(rest), tuple(sorted(hosts))
+        )
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        return (Method(self.method, self.params, self.secret), *self.beside)
 
     @property
     def observable(self) -> Login:
         """The login as `system.users` shows it: no secrets, and of `http` no server or scheme.
 
-        So a changed server of an `http` login is not seen on a target; nor is a password, of which
-        the lane remembers the `digest` that it set.
+        So a changed server of an `http` login is not seen on a target; nor is a password or an SSH
+        key, of which the lane remembers the `digest` that it set.
         """
-        params = () if self.method == "http" else tuple(sorted(self.params))
-        return Login(self.method, params, self.until)
+        shown = sorted((m.observable for m in self.methods), key=lambda m: (m.method, m.params))
+        return Login.of(shown, until=self.until, hosts=self.hosts)
 
     @property
-    def endless(self) -> Login:
-        """The same without an end, as it stands behind a locked door."""
-        return replace(self, until=None)
+    def shut(self) -> Login:
+        """The same without an end and a place, as it stands behind a locked door."""
+        return replace(self, until=None, hosts=())
 
     @property
     def digest(self) -> str:
-        """What tells this secret from another without telling it; empty where there is none."""
-        return hashlib.sha256(self.secret.encode()).hexdigest()[:32] if self.secret else ""
+        """What tells its secrets and keys from others without telling them; empty for none."""
+        hidden = [m.secret for m in self.methods if m.secret]
+        hidden += [v for m in self.methods if m.method == "ssh_key" for _, v in m.params]
+        return hashlib.sha256("\n".join(hidden).encode()).hexdigest()[:32] if hidden else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a user's session begins: its default database and its settings profiles."""
+
+    database: str = ""
+    profiles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +107,10 @@ class Wanted:
 
     `name`: the ClickHouse name; None when the resource is deleted and nothing may be left.
     `previous`: the name under which it was last applied to this target, None if never.
-    `applied_digest`: of the login's secret that was last set there, since no target shows it.
+    `admin`: the roles that it may hand on; `dormant`: those that are granted and no default role;
+    `made`: those that are to be made, empty, where they are missing. All three are part of `roles`.
+    `applied_digest`: of the login's secrets that were last set there, since no target shows them.
+    `due`: when, in seconds since 1970, all this changes though nobody changes anything.
     """
 
     resource_id: str
@@ -64,8 +118,13 @@ class Wanted:
     previous: str | None = None
     active: bool = True
     roles: frozenset[str] = frozenset()
+    admin: frozenset[str] = frozenset()
+    dormant: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
     login: Login = Login("no_authentication")
+    home: Home = Home()
     applied_digest: str = ""
+    due: int | None = None
 
     @property
     def staying(self) -> Wanted:
@@ -102,16 +161,23 @@ class Door(StrEnum):
 class UserState:
     """A user that exists on the target.
 
-    `default_all`: DEFAULT ROLE ALL without exceptions. `has_privileges`: holds privileges itself,
-    not only through roles.
+    `admin`: the roles that it may hand on. `default_all`: DEFAULT ROLE ALL, except for the roles in
+    `dormant`. `privileges`: what it holds itself and not through roles, as text, the first of it.
     """
 
     managed: bool
     roles: frozenset[str] = frozenset()
+    admin: frozenset[str] = frozenset()
     login: Login = Login("no_authentication")
     door: Door = Door.OPEN
     default_all: bool = True
-    has_privileges: bool = False
+    dormant: frozenset[str] = frozenset()
+    privileges: tuple[str, ...] = ()
+    home: Home = Home()
+
+    @property
+    def has_privileges(self) -> bool:
+        return bool(self.privileges)
 
     @property
     def is_held(self) -> bool:
@@ -121,9 +187,14 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class RoleState:
-    """A role that exists on the target. `marked`: it holds the marker role, so it is ours."""
+    """A role that exists on the target.
+
+    `marked`: it holds the marker role, so it is ours. `manages_access`: it holds a right with which
+    its holder could give itself any other, so nobody gets it.
+    """
 
     marked: bool = False
+    manages_access: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +209,42 @@ class Actual:
 class Policy:
     """The rules of one tenant on one target.
 
-    `vocabulary`: the roles that the tenant's role map can give, now or before: only these are taken
-    from somebody who stays active; a role from elsewhere is its giver's business.
-    `protected_names`: never created, changed or dropped; `default` and `scim_*` never are.
+    `vocabulary`: the roles that the tenant's role map can give, now or before. Other roles of
+    somebody who stays active, and privileges that it holds itself, are foreign: they are taken only
+    if `revoke_foreign`. `protected_names`: never created, changed or dropped; `default` and
+    `scim_*` never are. `protected_roles`: never given, beside those of the server's administrators.
+    `markers`: the marker roles of all tenants of this target.
     """
 
     marker: str = "scim_managed"
     vocabulary: frozenset[str] = frozenset()
     drop_deleted: bool = True
+    revoke_foreign: bool = False
     protected_names: frozenset[str] = frozenset()
+    protected_roles: frozenset[str] = frozenset()
+    markers: frozenset[str] = frozenset()
 
     def protects(self, name: str) -> bool:
         return name == "default" or name.startswith("scim_") or name in self.protected_names
+
+    def why_never_given(self, role: str) -> str | None:
+        """Return why nobody gets this role, whatever the role map says; None if it may be given."""
+        if role in self.markers:
+            return "marks who is managed"
+        return why_protected(role, self.marker, self.protected_roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What others gave to a managed user, or to a role that the configuration defines.
+
+    `name`: whose it is; `kind` and `what`: such as a "role" and its name.
+    """
+
+    name: str
+    kind: Literal["role", "privilege", "setting", "parent role"]
+    what: str
+    is_role: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +270,12 @@ class RoleRefusal:
 class RoleDefinition:
     """A role that the configuration defines: the same on every target of the tenant.
 
-    `row_filters`: (database, table, expression); the expression is the operator's SQL.
+    `row_filters`: (database, table, expression); the expression is the operator's SQL. `is_open`:
+    made for a group and left to the target's administrators, who decide what it gives.
     """
 
     name: str
     grants: tuple[Privilege, ...] = ()
     settings: tuple[tuple[str, int | float | str | bool], ...] = ()
     row_filters: tuple[tuple[str, str, str], ...] = ()
+    is_open: bool = False

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workers.access.model import Actual, Door, Login, Policy, Refusal, UserState, Wanted
+from workers.access.model import Actual, Door, Home, Login, Policy, Refusal, UserState, Wanted
 
+NO_HOME = Home()
 ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
 
 
@@ -20,8 +21,8 @@ ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
 class Case:
     """One user as it should be. `source`: the user that exists and becomes it, None for a new one.
 
-    `login` None: leave door, login and default roles as they are. `is_secret_due`: the login is to
-    be set although it looks the same.
+    `login` None: leave door, login, home and default roles as they are. `is_secret_due`: the login
+    is to be set although it looks the same. `admin`, `dormant`, `made`: as in `Wanted`.
     """
 
     resource_id: str
@@ -31,6 +32,10 @@ class Case:
     roles: frozenset[str]
     login: Login | None
     is_secret_due: bool = False
+    admin: frozenset[str] = frozenset()
+    dormant: frozenset[str] = frozenset()
+    made: frozenset[str] = frozenset()
+    home: Home = NO_HOME
 
 
 @dataclass(slots=True)
@@ -125,17 +130,30 @@ class Decided:
                 self.doomed.add(source)
             source = name
         is_held = source is not None and actual.users[source].door is Door.HELD
+        never = self._never_given(want, name, policy) if want.active else frozenset()
         self.cases.append(
             Case(
                 resource_id=want.resource_id,
                 name=name,
                 source=source,
                 active=want.active and not is_held,
-                roles=want.roles - {policy.marker},
+                roles=want.roles - never,
                 login=want.login,
                 is_secret_due=want.is_secret_due,
+                admin=want.admin - never,
+                dormant=want.dormant - never,
+                made=want.made - never,
+                home=want.home,
             )
         )
+
+    def _never_given(self, want: Wanted, name: str, policy: Policy) -> frozenset[str]:
+        """Return the roles that nobody gets, and tell of them: group names may have made them."""
+        never = {role: why for role in want.roles if (why := policy.why_never_given(role))}
+        for role, why in sorted(never.items()):
+            error = f"role {role!r}, wanted for user {name!r}, {why}: it is never given"
+            self.refusals.append(Refusal(want.resource_id, name, None, error))
+        return frozenset(never)
 
     def _only_take(self, want: Wanted, source: str, state: UserState) -> None:
         """A refused name is no reason to keep what was to be taken: a revocation never waits."""
@@ -147,6 +165,7 @@ class Decided:
                 active=want.active,
                 roles=want.roles & state.roles,
                 login=None,
+                admin=want.admin & state.admin,
             )
         )
 

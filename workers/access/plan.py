@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from workers.access.model import Actual, Door, Login, Policy, Refusal, UserState, Wanted
+from workers.access.model import (
+    Actual,
+    Door,
+    Foreign,
+    Home,
+    Login,
+    Policy,
+    Refusal,
+    UserState,
+    Wanted,
+)
 from workers.access.ownership import Case, Decided
 from workers.access.steps import (
     Authenticate,
@@ -18,7 +28,9 @@ from workers.access.steps import (
     KillQueries,
     Lock,
     Rename,
+    RevokeAdmin,
     RevokeRoles,
+    Settle,
     StripPrivileges,
     StripRoles,
     Unlock,
@@ -33,21 +45,23 @@ class Plan:
     """Steps in the order in which they are safe, and what can't be done.
 
     Everything that takes access away comes first, then renames, new users, log-ins, roles.
+    `foreign`: what managed users hold that others gave them, and the steps leave alone.
     """
 
     steps: tuple[UserStep, ...]
     refusals: tuple[Refusal, ...]
+    foreign: tuple[Foreign, ...] = ()
 
 
 def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     """Return what turns `actual` into what `wanted` says; a second plan after it is empty.
 
     `wanted` must have everybody who wants or was last seen under a `name` or `previous` of it, and
-    `actual` must have been asked for all these and for the roles of `wanted` and of
-    `policy.vocabulary`. Users that don't hold the marker role are never touched, nor are protected
-    names. After every prefix of the steps nobody holds a role that is held neither before nor
-    after, and nobody who is to be locked gets a way in; a plan made after a crash goes on from
-    there (promise 4). The steps' order depends on the input's content only.
+    `actual` must have been asked for all these and for the roles of `wanted`. Users that don't hold
+    the marker role are never touched, nor are protected names. After every prefix of the steps
+    nobody holds a role that is held neither before nor after, and nobody who is to be locked gets a
+    way in; a plan made after a crash goes on from there (promise 4). The steps' order depends on
+    the input's content only.
 
     While the caller has not yet recorded the new `previous`, a name that passed from one resource
     to another, and a new user that is locked, are dropped and created once more; everything else is
@@ -60,8 +74,9 @@ def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     `system.users` shows it, or where its secret is not the one that was applied.
     """
     decided = Decided.of(_by_id(wanted), actual, policy)
-    refusals = (*decided.refusals, *_unknown_roles(decided, actual))
-    return Plan(_steps(decided, actual, policy), refusals)
+    stays = _stays(decided, actual)
+    refusals = (*decided.refusals, *_withheld(stays, actual))
+    return Plan(_steps(decided, stays, actual, policy), refusals, tuple(_foreign(stays, policy)))
 
 
 def _by_id(wanted: Iterable[Wanted]) -> list[Wanted]:
@@ -79,25 +94,56 @@ class _Stay:
     def held(self) -> frozenset[str]:
         return self.state.roles if self.state else frozenset()
 
+    def missing(self, actual: Actual, *, admin: bool) -> frozenset[str]:
+        """Return the roles to be granted, those to be handed on or the others."""
+        case, held = self.case, self.held
+        some = case.admin - self._admin if admin else case.roles - held - case.admin
+        return frozenset(
+            role for role in some if role in held or _why_not(self, role, actual) == ""
+        )
+
     @property
-    def missing(self) -> frozenset[str]:
-        return self.case.roles - self.held
+    def _admin(self) -> frozenset[str]:
+        return self.state.admin if self.state else frozenset()
+
+    @property
+    def too_much_admin(self) -> frozenset[str]:
+        return (self._admin & self.case.roles) - self.case.admin
+
+    @property
+    def has_other_defaults(self) -> bool:
+        """A new user's DEFAULT ROLE is the marker alone, from how it was created."""
+        if self.state is None:
+            return True
+        seen = self.state.dormant & (self.held | self.case.roles)
+        return not self.state.default_all or seen != self.case.dormant
 
 
-def _steps(decided: Decided, actual: Actual, policy: Policy) -> tuple[UserStep, ...]:
-    users, cases = actual.users, decided.cases
-    stays = [
-        _Stay(case, users[case.source] if case.source else None) for case in cases if case.active
+def _stays(decided: Decided, actual: Actual) -> list[_Stay]:
+    return [
+        _Stay(case, actual.users[case.source] if case.source else None)
+        for case in decided.cases
+        if case.active
     ]
+
+
+def _steps(
+    decided: Decided, stays: Sequence[_Stay], actual: Actual, policy: Policy
+) -> tuple[UserStep, ...]:
+    users, cases = actual.users, decided.cases
     closing = decided.doomed | decided.shut
     closing |= {case.source for case in cases if case.source and not case.active}
     with_roles = {name for name in closing if users[name].roles}
     with_privileges = {name for name in closing if users[name].has_privileges}
     not_locked = {name for name in closing if not users[name].door.is_shut}
+    privileged = {
+        s.case.source for s in stays if s.case.source and s.state and s.state.has_privileges
+    }
     return (
         *_by_roles(RevokeRoles, _excess(stays, policy)),
+        *_by_roles(RevokeAdmin, {s.case.source: s.too_much_admin for s in stays if s.case.source}),
         *_all(StripRoles, with_roles),
-        *_all(StripPrivileges, with_privileges),
+        *_all(StripPrivileges, with_privileges | (privileged if policy.revoke_foreign else set())),
         # Killed between losing all rights and the lock: what begins in between can do nothing, and
         # whoever is found locked after a crash has been killed.
         *_all(KillQueries, with_roles | with_privileges | not_locked),
@@ -114,17 +160,37 @@ def _steps(decided: Decided, actual: Actual, policy: Policy) -> tuple[UserStep, 
         ),
         *_by_login(Unlock, _logins(stays, closed=True)),
         *_by_login(Authenticate, _logins(stays, closed=False)),
-        *_by_roles(Grant, {s.case.name: s.missing & actual.roles.keys() for s in stays}),
-        *_all(DefaultAll, _not_default(stays)),
+        *_homes(stays),
+        *_defaults(stays, dormant=True),
+        *_by_roles(Grant, {s.case.name: s.missing(actual, admin=False) for s in stays}),
+        *(
+            replace(step, admin=True)
+            for step in _by_roles(
+                Grant, {s.case.name: s.missing(actual, admin=True) for s in stays}
+            )
+        ),
+        *_defaults(stays, dormant=False),
     )
 
 
 def _excess(stays: Iterable[_Stay], policy: Policy) -> dict[str, frozenset[str]]:
     return {
-        stay.case.source: (stay.held & policy.vocabulary) - stay.case.roles
+        stay.case.source: (stay.held if policy.revoke_foreign else stay.held & policy.vocabulary)
+        - stay.case.roles
         for stay in stays
         if stay.case.source is not None
     }
+
+
+def _foreign(stays: Iterable[_Stay], policy: Policy) -> Iterator[Foreign]:
+    """Yield what is not ours to take, unless the policy says so; then it is gone by now."""
+    if policy.revoke_foreign:
+        return
+    for stay in sorted(stays, key=lambda stay: stay.case.name):
+        for role in sorted(stay.held - policy.vocabulary - stay.case.roles):
+            yield Foreign(stay.case.name, "role", role)
+        for privilege in stay.state.privileges if stay.state else ():
+            yield Foreign(stay.case.name, "privilege", privilege)
 
 
 def _renames(cases: Iterable[Case]) -> list[Rename]:
@@ -146,27 +212,58 @@ def _logins(stays: Iterable[_Stay], *, closed: bool) -> Iterator[tuple[str, Logi
             yield stay.case.name, stay.case.login
 
 
-def _not_default(stays: Iterable[_Stay]) -> set[str]:
-    """A new user's DEFAULT ROLE is the marker alone, from how it was created."""
-    return {
-        stay.case.name
-        for stay in stays
-        if stay.state is None or (stay.case.login is not None and not stay.state.default_all)
-    }
+def _homes(stays: Iterable[_Stay]) -> Iterator[Settle]:
+    groups: defaultdict[tuple[Home, tuple[str, ...]], list[str]] = defaultdict(list)
+    for stay in stays:
+        home, there = stay.case.home, stay.state.home if stay.state else Home()
+        if stay.case.login is not None and home != there:
+            groups[home, tuple(sorted(there.profiles - home.profiles))].append(stay.case.name)
+    for (home, leaving), names in sorted(groups.items(), key=lambda group: min(group[1])):
+        yield Settle(tuple(sorted(names)), home, leaving)
 
 
-def _unknown_roles(decided: Decided, actual: Actual) -> Iterator[Refusal]:
-    for case in decided.cases:
-        unknown = sorted(case.roles - actual.roles.keys()) if case.active else []
+def _defaults(stays: Iterable[_Stay], *, dormant: bool) -> Iterator[DefaultAll]:
+    """Roles that are to be dormant are told before they come; what is active at log-in, after."""
+    groups: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+    for stay in stays:
+        case = stay.case
+        if case.login is not None and stay.has_other_defaults and bool(case.dormant) is dormant:
+            groups[case.dormant].append(case.name)
+    for roles, names in sorted(groups.items(), key=lambda group: min(group[1])):
+        yield DefaultAll(tuple(sorted(names)), tuple(sorted(roles)))
+
+
+def _why_not(stay: _Stay, role: str, actual: Actual) -> str:
+    """Return why this role is not granted though it is wanted, "" if it is."""
+    state = actual.roles.get(role)
+    if state is None:
+        return "is missing"
+    if state.manages_access:
+        return "manages access on this target: it is never given"
+    if role in stay.case.made and not state.marked:
+        return "exists and was not made by this software"
+    return ""
+
+
+def _withheld(stays: Iterable[_Stay], actual: Actual) -> Iterator[Refusal]:
+    """Yield a refusal for whoever does not get a role; what somebody holds already is kept."""
+    for stay in stays:
+        case = stay.case
+        missing = sorted(case.roles - stay.held)
+        reasons = {role: why for role in missing if (why := _why_not(stay, role, actual))}
+        unknown = [role for role, why in reasons.items() if why == "is missing"]
         if unknown:
             named = ", ".join(map(repr, unknown))
             error = f"there is no role {named} for user {case.name!r} on this target"
             yield Refusal(case.resource_id, case.name, UNKNOWN_ROLE, error)
+        for role in sorted(reasons.keys() - unknown):
+            error = f"role {role!r}, wanted for user {case.name!r}, {reasons[role]}"
+            yield Refusal(case.resource_id, case.name, None, error)
 
 
-_Many = TypeVar("_Many", StripRoles, StripPrivileges, KillQueries, Lock, Drop, DefaultAll)
+_Many = TypeVar("_Many", StripRoles, StripPrivileges, KillQueries, Lock, Drop)
 _WithLogin = TypeVar("_WithLogin", Create, Unlock, Authenticate)
-_WithRoles = TypeVar("_WithRoles", RevokeRoles, Grant)
+_WithRoles = TypeVar("_WithRoles", RevokeRoles, RevokeAdmin, Grant)
 
 
 def _all(kind: type[_Many], names: Iterable[str]) -> list[_Many]:

@@ -64,7 +64,7 @@ def plan_roles(
             refusals.append(RoleRefusal(name, ALREADY_EXISTS, error))
         else:
             steps += [] if state.marked else [MarkRole(name)]
-            steps += _shape(applied.get(name), definition)
+            steps += [] if definition.is_open else _shape(applied.get(name), definition)
     return RolePlan(tuple(steps), tuple(refusals), tuple(creates))
 
 

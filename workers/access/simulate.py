@@ -6,6 +6,7 @@ Tests check this model against a real engine, and a plan against this model.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import assert_never
 
@@ -24,10 +25,12 @@ from workers.access.steps import (
     Lock,
     MarkRole,
     Rename,
+    RevokeAdmin,
     RevokePrivilege,
     RevokeRoles,
     SetRowFilter,
     SetSettings,
+    Settle,
     Step,
     StripPrivileges,
     StripRoles,
@@ -50,26 +53,30 @@ def simulate(steps: Iterable[Step], actual: Actual) -> Actual:
 def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState]) -> None:
     match step:
         case RevokeRoles(names, taken):
-            _must_exist(roles, taken)
             for name in names:
                 state = _user(users, name)
-                users[name] = replace(state, roles=state.roles.difference(taken))
+                _must_exist(roles.keys() | state.roles, taken)
+                users[name] = _holding(state, state.roles.difference(taken), state.admin)
+        case RevokeAdmin(names, taken):
+            for name in names:
+                state = _user(users, name)
+                users[name] = replace(state, admin=state.admin.difference(taken))
         case StripRoles(names):
             for name in names:
-                users[name] = replace(_user(users, name), roles=frozenset())
+                users[name] = _holding(_user(users, name), frozenset(), frozenset())
         case StripPrivileges(names):
             for name in names:
-                users[name] = replace(_user(users, name), has_privileges=False)
+                users[name] = replace(_user(users, name), privileges=())
         case KillQueries():
             pass
         case Lock(names):
             for name in names:
                 state = _user(users, name)
-                users[name] = replace(state, door=Door.LOCKED, login=state.login.endless)
+                users[name] = replace(state, door=Door.LOCKED, login=state.login.shut)
         case Hold(names):
             for name in names:
                 state = _user(users, name)
-                users[name] = replace(state, door=Door.HELD, login=state.login.endless)
+                users[name] = replace(state, door=Door.HELD, login=state.login.shut)
         case Drop(names):
             for name in names:
                 users.pop(name, None)
@@ -80,7 +87,7 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             del users[previous]
         case Create(names, login, locked):
             door = Door.LOCKED if locked else Door.OPEN
-            shown = login.observable.endless if locked else login.observable
+            shown = login.observable.shut if locked else login.observable
             for name in names:
                 _must_be_free(users, name)
                 users[name] = UserState(managed=True, login=shown, door=door, default_all=False)
@@ -93,20 +100,25 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             for name in names:
                 state = _user(users, name)
                 users[name] = replace(state, login=login.observable, door=Door.OPEN)
-        case Grant(names, given):
-            _must_exist(roles, given)
+        case Grant(names, given, admin):
+            _must_exist(roles.keys(), given)
             for name in names:
                 state = _user(users, name)
-                users[name] = replace(state, roles=state.roles.union(given))
-        case DefaultAll(names):
+                handed_on = state.admin.union(given if admin else ())
+                users[name] = _holding(state, state.roles.union(given), handed_on)
+        case Settle(names, home, _):
             for name in names:
-                users[name] = replace(_user(users, name), default_all=True)
+                users[name] = replace(_user(users, name), home=home)
+        case DefaultAll(names, dormant):
+            for name in names:
+                state = _user(users, name)
+                users[name] = replace(state, default_all=True, dormant=frozenset(dormant))
         case CreateRole(role):
             if role in roles:
                 raise Impossible(f"role {role!r} exists")
             roles[role] = RoleState()
         case MarkRole(role):
-            _must_exist(roles, (role,))
+            _must_exist(roles.keys(), (role,))
             if role in users:
                 raise Impossible(f"GRANT … TO {role!r} means the user of that name, not the role")
             roles[role] = RoleState(marked=True)
@@ -117,7 +129,7 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
             | DropRowFilter(role)
             | SetSettings(role)
         ):
-            _must_exist(roles, (role,))
+            _must_exist(roles.keys(), (role,))
         case _:
             assert_never(step)
 
@@ -133,7 +145,12 @@ def _must_be_free(users: dict[str, UserState], name: str) -> None:
         raise Impossible(f"user {name!r} exists")
 
 
-def _must_exist(roles: dict[str, RoleState], wanted: Iterable[str]) -> None:
+def _holding(state: UserState, held: frozenset[str], admin: frozenset[str]) -> UserState:
+    """A role that is gone can't be handed on either."""
+    return replace(state, roles=held, admin=admin & held)
+
+
+def _must_exist(roles: AbstractSet[str], wanted: Iterable[str]) -> None:
     for role in wanted:
         if role not in roles:
             raise Impossible(f"there is no role {role!r}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from app.config.privileges import Privilege
-from workers.access.model import Login
+from workers.access.model import Home, Login
 
 Settings: TypeAlias = tuple[tuple[str, int | float | str | bool], ...]
 
@@ -17,6 +17,14 @@ Settings: TypeAlias = tuple[tuple[str, int | float | str | bool], ...]
 @dataclass(frozen=True, slots=True)
 class RevokeRoles:
     """Take these roles from these users. Open sessions lose them at once."""
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAdmin:
+    """Take the right to hand these roles on; the roles stay."""
 
     names: tuple[str, ...]
     roles: tuple[str, ...]
@@ -103,15 +111,30 @@ class Unlock:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
+    """Give these roles; with `admin` also the right to hand them on."""
+
     names: tuple[str, ...]
     roles: tuple[str, ...]
+    admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultAll:
-    """DEFAULT ROLE ALL: every role, also one granted later, is active at log-in."""
+    """DEFAULT ROLE ALL: every role, also one granted later, is active at log-in; those that are
+    `dormant` only once the user says SET ROLE.
+    """
 
     names: tuple[str, ...]
+    dormant: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Give these users this home: default database and settings profiles. Settings stay."""
+
+    names: tuple[str, ...]
+    home: Home
+    leaving: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +187,10 @@ class SetSettings:
     settings: Settings
 
 
-Taking: TypeAlias = RevokeRoles | StripRoles | StripPrivileges | KillQueries | Lock | Hold | Drop
-Giving: TypeAlias = Rename | Create | Authenticate | Unlock | Grant | DefaultAll
+Taking: TypeAlias = (
+    RevokeRoles | RevokeAdmin | StripRoles | StripPrivileges | KillQueries | Lock | Hold | Drop
+)
+Giving: TypeAlias = Rename | Create | Authenticate | Unlock | Settle | Grant | DefaultAll
 UserStep: TypeAlias = Taking | Giving
 RoleStep: TypeAlias = (
     CreateRole
@@ -178,7 +203,7 @@ RoleStep: TypeAlias = (
 )
 Step: TypeAlias = UserStep | RoleStep
 
-TAKING = (RevokeRoles, StripRoles, StripPrivileges, KillQueries, Lock, Hold, Drop)
+TAKING = (RevokeRoles, RevokeAdmin, StripRoles, StripPrivileges, KillQueries, Lock, Hold, Drop)
 ROLE_STEPS = (
     CreateRole,
     MarkRole,

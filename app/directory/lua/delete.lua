@@ -72,6 +72,11 @@ if kind == 'group' then
   for i = 1, #links, 2 do
     if links[i + 1] == id then redis.call('HDEL', prefix .. 'links', links[i]) end
   end
+  local like = redis.call('HGET', prefix .. 'likes', 'id:' .. id)
+  if like then
+    local folded = string.sub(like, 1, string.find(like, '\0', 1, true) - 1)
+    redis.call('HDEL', prefix .. 'likes', 'id:' .. id, 'name:' .. folded)
+  end
 end
 
 local woken = append(seq, at, ARGV[3], tell({

@@ -6,7 +6,8 @@
 --          4 document ('' = unchanged; then `expect` matters only to a link, which needs the name)
 --          5 folded name   6 externalId or ''
 --          7 members as JSON: {"replace": [...] or false, "add": [...], "remove": [...]}
---          8 name as sent  9 targets (JSON array)  10 role-map keys of this group (JSON array)
+--          8 name as sent  9 targets (JSON array)
+--         10 role-map keys of this group (JSON array); `like`: it gives something for its name
 --         11 request id   12 token id   13 request digest
 --         14 secret ('' = unchanged, '-' = none from now on)  15 the kind's name attribute
 --         16 version that the resource must have, members included ('' = any)
@@ -41,9 +42,15 @@ if stage and stage.live and stage.held and stage.token ~= ARGV[19] then return {
 
 -- A role-map key belongs to the first group that matched it and stays its own through renames.
 -- The map may be younger than the group: then an update without a change still links it.
+-- A group that gives something for its name is read under the first such name, in the same way.
 local unlinked = {}
 for _, link in ipairs(cjson.decode(ARGV[10])) do
-  if redis.call('HEXISTS', prefix .. 'links', link) == 0 then unlinked[#unlinked + 1] = link end
+  local known
+  if link == 'like' then
+    known = redis.call('HEXISTS', prefix .. 'likes', 'id:' .. id) == 1
+      or redis.call('HEXISTS', prefix .. 'likes', 'name:' .. name) == 1
+  else known = redis.call('HEXISTS', prefix .. 'links', link) == 1 end
+  if not known then unlinked[#unlinked + 1] = link end
 end
 
 local raw = redis.call('GET', key)
@@ -177,7 +184,11 @@ if is_staged then
   redis.call('HSET', unsettled, id, ' 0 0')
 end
 
-for _, link in ipairs(unlinked) do redis.call('HSET', prefix .. 'links', link, id) end
+for _, link in ipairs(unlinked) do
+  if link == 'like' then
+    redis.call('HSET', prefix .. 'likes', 'name:' .. name, id, 'id:' .. id, name .. '\0' .. ARGV[8])
+  else redis.call('HSET', prefix .. 'links', link, id) end
+end
 
 -- As the document is written here: no spaces. One that says it of something else is only looked at.
 local losing = removed

@@ -223,9 +223,53 @@ MISTAKES = {
         "[tenants.b]\nadopt_existing_users = true",
         "tenants.b.adopt_existing_users: true is",
     ),
-    "create groups": (
+    "created roles without a beginning": (
         '[tenants.b]\nunmapped_groups = "create"',
-        "tenants.b.unmapped_groups: create",
+        "tenants.b.role_prefix: is missing",
+    ),
+    "created roles of the software's own": (
+        '[tenants.b]\ntargets=["main"]\nunmapped_groups = "create"\nrole_prefix = "scim_x"',
+        "tenants.b.role_prefix: scim_x begins with scim_",
+    ),
+    "a target of others": (
+        '[tenants.b]\ntargets=["main"]\n[[tenants.b.groups]]\ngroup="g"\nroles=["r"]\ntargets=["elsewhere"]',
+        "tenants.b.groups[0].targets: elsewhere is no target of this tenant",
+    ),
+    "a pattern without a wildcard": (
+        '[[tenants.b.groups]]\npattern = "g"\nroles = ["r"]',
+        "tenants.b.groups[0].pattern: has no * and no ?",
+    ),
+    "a place that no wildcard fills": (
+        '[[tenants.b.groups]]\npattern = "g*"\nroles = ["{2}"]',
+        "tenants.b.groups[0].roles: {2} asks for {2}, but the pattern's wildcards are 1",
+    ),
+    "a place without a pattern": (
+        '[[tenants.b.groups]]\ngroup = "g"\nroles = ["{1}_x"]',
+        "tenants.b.groups[0].roles: {1}_x asks for {1}, which only a pattern has",
+    ),
+    "a protected role out of a pattern": (
+        '[tenants.b]\ntargets=["main"]\n[[tenants.b.groups]]\npattern = "g*"\nroles = ["scim_{1}"]',
+        "tenants.b.groups[0].roles: role scim_{1} begins with scim_",
+    ),
+    "an end that is a text": (
+        '[[tenants.b.groups]]\ngroup = "g"\nroles = ["r"]\nuntil = "2030-01-01"',
+        "tenants.b.groups[0].until: must be a time without quotes",
+    ),
+    "an end beyond time": (
+        '[[tenants.b.groups]]\ngroup = "g"\nroles = ["r"]\nuntil = 2200-01-01T00:00:00Z',
+        "tenants.b.groups[0].until: must be before 2106",
+    ),
+    "an end in an attribute that is nowhere": (
+        '[tenants.b]\ntargets=["main"]\nuntil_attribute = "urn:x:y:2.0:Z:endsAt"',
+        "tenants.b.until_attribute: urn:x:y:2.0:Z:endsAt is no attribute that schemas declares",
+    ),
+    "an end in no attribute": (
+        '[[tenants.b.groups]]\ngroup = "g"\nroles = ["r"]\nuntil_attribute = "endsAt"',
+        "tenants.b.groups[0].until_attribute: is no attribute",
+    ),
+    "every network": (
+        '[[tenants.b.groups]]\ngroup = "g"\nroles = ["r"]\nnetworks = ["0.0.0.0/0"]',
+        "tenants.b.groups[0].networks[0]: is every address",
     ),
     "purge": ("[tenants.b]\npurge_after_days = 3", "tenants.b.purge_after_days: is beyond"),
     "no method": ("[tenants.b.authentication]", "tenants.b.authentication.method: needs a method"),
@@ -255,7 +299,7 @@ MISTAKES = {
     ),
     "neither": (
         '[[tenants.b.groups]]\nroles = ["r"]',
-        "tenants.b.groups[0].group: is missing; add group or external_id",
+        "tenants.b.groups[0].group: is missing; add group, external_id or pattern",
     ),
     "no roles": (
         '[[tenants.b.groups]]\ngroup = "g"\nroles = []',

@@ -3,39 +3,72 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
-from workers.access.model import Actual, Door, Login, RoleState, UserState
+from workers.access.model import Actual, Door, Home, Login, Method, RoleState, UserState
 from workers.access.statements import observe_query, parse_observation
 from workers.access.statements.quoting import HELD_AT
 
 NOW, PAST, FUTURE = 1_800_000_000, 946_684_800, 2_000_000_000
 
 
-def user(name: str, *detail: object) -> tuple[str, str, str]:
+def user(
+    name: str,
+    ips: list[str],
+    methods: list[str],
+    params: list[str],
+    ends: list[int],
+    *,
+    default_all: int = 1,
+    names: Sequence[str] = (),
+    but: Sequence[str] = (),
+    database: str = "",
+) -> tuple[str, str, str]:
     """Return the row of a user as the server writes it."""
-    return ("user", name, json.dumps([*detail, NOW]))
+    none: list[str] = []
+    detail = (ips, [*names], none, none, methods, params, ends, default_all, [*but], database, NOW)
+    return ("user", name, json.dumps(detail))
 
 
 def test_rows_become_users_and_roles() -> None:
     rows = [
-        user("ana", ["::/0"], ["ldap"], ['{"server":"corp"}'], [0], 1),
-        user("bo", [], ["no_password"], ["{}"], [PAST], 0),
+        user(
+            "ana",
+            ["10.0.0.0/8"],
+            ["ldap"],
+            ['{"server":"corp"}'],
+            [0],
+            names=["localhost"],
+            but=["night"],
+            database="d",
+        ),
+        user("bo", [], ["no_password"], ["{}"], [PAST], default_all=0),
         ("role", "analyst", ""),
         ("role", "foreign", ""),
         ("user_role", "ana", "m"),
         ("user_role", "ana", "analyst"),
         ("user_role", "bo", "foreign"),
         ("role_role", "analyst", "m"),
-        ("privilege", "bo", ""),
+        ("role", "night", ""),
+        ("role", "sub", ""),
+        ("user_admin", "ana", "night"),
+        ("role_role", "sub", "boss"),
+        ("role_role", "boss", "root"),
+        ("manages", "root", "ALL ON *.*"),
+        ("profile", "ana", "p"),
+        ("privilege", "bo", "SELECT ON b.*\nSELECT ON a.*"),
     ]
     assert parse_observation(rows, "m") == Actual(
         {
             "ana": UserState(
                 managed=True,
-                roles=frozenset({"analyst"}),
-                login=Login("ldap", (("server", "corp"),)),
+                roles=frozenset({"analyst", "night"}),
+                admin=frozenset({"night"}),
+                login=Login("ldap", (("server", "corp"),), hosts=("10.0.0.0/8", "localhost")),
+                dormant=frozenset({"night"}),
+                home=Home("d", frozenset({"p"})),
             ),
             "bo": UserState(
                 managed=False,
@@ -43,10 +76,15 @@ def test_rows_become_users_and_roles() -> None:
                 login=Login("no_password"),
                 door=Door.LOCKED,
                 default_all=False,
-                has_privileges=True,
+                privileges=("SELECT ON a.*", "SELECT ON b.*"),
             ),
         },
-        {"analyst": RoleState(marked=True), "foreign": RoleState()},
+        {
+            "analyst": RoleState(marked=True),
+            "foreign": RoleState(),
+            "night": RoleState(),
+            "sub": RoleState(manages_access=True),
+        },
     )
 
 
@@ -69,13 +107,13 @@ def test_rows_become_users_and_roles() -> None:
         (
             ["ldap", "sha256_password"],
             ['{"server":"corp"}', "{}"],
-            Login("ldap+sha256_password", (("server", "corp"),)),
+            Login("ldap", (("server", "corp"),), beside=(Method("sha256_password"),)),
         ),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
 def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login) -> None:
-    rows = [user("ana", ["::/0"], methods, params, [0], 1)]
+    rows = [user("ana", ["::/0"], methods, params, [0])]
     assert parse_observation(rows, "m").users["ana"].login == login
 
 
@@ -104,7 +142,7 @@ def test_a_login_is_read_as(methods: list[str], params: list[str], login: Login)
     ],
 )
 def test_a_door_is(hosts: list[str], ends: list[int], door: Door) -> None:
-    rows = [user("ana", hosts, ["kerberos"], ["{}"], ends, 1)]
+    rows = [user("ana", hosts, ["kerberos"], ["{}"], ends)]
     assert parse_observation(rows, "m").users["ana"].door is door
 
 
@@ -119,8 +157,10 @@ def test_a_door_is(hosts: list[str], ends: list[int], door: Door) -> None:
     ],
 )
 def test_a_login_ends(hosts: list[str], ends: list[int], until: int | None) -> None:
-    rows = [user("ana", hosts, ["kerberos"], ["{}"], ends, 1)]
-    assert parse_observation(rows, "m").users["ana"].login == Login("kerberos", until=until)
+    rows = [user("ana", hosts, ["kerberos"], ["{}"], ends)]
+    assert parse_observation(rows, "m").users["ana"].login == Login(
+        "kerberos", until=until, hosts=()
+    )
 
 
 def test_names_stay_in_their_quotes() -> None:

@@ -62,7 +62,7 @@ def has(
         login=login,
         door=door,
         default_all=default_all,
-        has_privileges=privileges,
+        privileges=("SELECT ON *.*",) if privileges else (),
     )
 
 

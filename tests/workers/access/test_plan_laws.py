@@ -14,7 +14,18 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.access.model import Actual, Door, Login, Policy, Refusal, RoleState, UserState, Wanted
+from workers.access.model import (
+    Actual,
+    Door,
+    Home,
+    Login,
+    Method,
+    Policy,
+    Refusal,
+    RoleState,
+    UserState,
+    Wanted,
+)
 from workers.access.plan import plan
 from workers.access.simulate import simulate
 from workers.access.steps import Authenticate, Create, Drop, Rename, Step, Unlock
@@ -28,16 +39,30 @@ LOGINS = st.sampled_from(
         Login("kerberos", until=2_000_000_000),
         Login("sha256_password", secret="sha256:AB:CD"),
         Login("sha256_password", secret="sha256:EF:CD", until=2_000_000_000),
+        Login("kerberos", beside=(Method("http", (("server", "sso"),)),), hosts=("10.0.0.0/8",)),
     ]
 )
-ROLES = {role: RoleState() for role in (*GIVEN, FOREIGN)}
+SECRETIVE, STRANGE = "secretive", "strange"  # it manages access; others made it
+HOMES = st.sampled_from(
+    [Home(), Home("db"), Home("db", frozenset({"p"})), Home("", frozenset({"q"}))]
+)
+ROLES = {role: RoleState() for role in (*GIVEN, FOREIGN, STRANGE)}
+ROLES[SECRETIVE] = RoleState(manages_access=True)
 UNKNOWN_ROLE = 511
 
 
 def _state(*, door: Door, login: Login, **rest: Any) -> UserState:
     """Return a user as it is observed: an end is seen of an open door only."""
-    shown = login.observable if door is Door.OPEN else login.observable.endless
+    shown = login.observable if door is Door.OPEN else login.observable.shut
     return UserState(door=door, login=shown, **rest)
+
+
+def _some_of(roles: Sequence[str]) -> st.SearchStrategy[frozenset[str]]:
+    return st.frozensets(st.sampled_from(roles))
+
+
+def _there(state: UserState) -> UserState:
+    return replace(state, admin=state.admin & state.roles)
 
 
 users = st.dictionaries(
@@ -45,24 +70,40 @@ users = st.dictionaries(
     st.builds(
         _state,
         managed=st.sampled_from([True, True, True, False]),
-        roles=st.frozensets(st.sampled_from([*GIVEN, FOREIGN])),
+        roles=_some_of([*GIVEN, FOREIGN]),
+        admin=_some_of([*GIVEN, FOREIGN]),
+        dormant=_some_of([*GIVEN, FOREIGN]),
+        home=HOMES,
         login=LOGINS,
         door=st.sampled_from(sorted(set(Door) - {Door.HELD})),  # see test_holding.py
         default_all=st.booleans(),
-        has_privileges=st.booleans(),
-    ),
+        privileges=st.sampled_from([(), ("SELECT ON db.*",)]),
+    ).map(_there),
 )
 names = st.sampled_from([*NAMES, None])
+
+
+def _consistent(want: Wanted) -> Wanted:
+    roles = want.roles
+    return replace(
+        want, admin=want.admin & roles, dormant=want.dormant & roles, made=want.made & roles
+    )
+
+
 resources = st.builds(
     Wanted,
     resource_id=st.just(""),
     name=names,
     previous=names,
     active=st.booleans(),
-    roles=st.frozensets(st.sampled_from([*GIVEN, MISSING])),
+    roles=_some_of([*GIVEN, MISSING, SECRETIVE, STRANGE, "admin"]),
+    admin=_some_of(GIVEN),
+    dormant=_some_of(GIVEN),
+    made=_some_of([STRANGE]),
     login=LOGINS,
+    home=HOMES,
     applied_digest=st.sampled_from(["", Login("", secret="sha256:AB:CD").digest]),
-)
+).map(_consistent)
 
 
 def _directory(drawn: Sequence[Wanted]) -> list[Wanted]:
@@ -82,14 +123,24 @@ def _directory(drawn: Sequence[Wanted]) -> list[Wanted]:
 directories = st.lists(resources, max_size=4).map(_directory)
 policies = st.builds(
     Policy,
-    vocabulary=st.just(frozenset({*GIVEN, MISSING})),
+    vocabulary=st.just(frozenset({*GIVEN, MISSING, SECRETIVE, STRANGE})),
     drop_deleted=st.booleans(),
+    revoke_foreign=st.booleans(),
 )
 
 
 def told(refusals: Sequence[Refusal]) -> set[str]:
-    """Return the resources that don't get their name."""
-    return {refusal.resource_id for refusal in refusals if refusal.code != UNKNOWN_ROLE}
+    """Return the resources that don't get their name; a role that is withheld is another matter."""
+    return {
+        refusal.resource_id
+        for refusal in refusals
+        if refusal.code != UNKNOWN_ROLE and not refusal.error.startswith("role ")
+    }
+
+
+def given_to(want: Wanted) -> frozenset[str]:
+    """Return the roles that can be given to it on the target of these laws."""
+    return want.roles & ROLES.keys() - {SECRETIVE, *want.made}
 
 
 def is_out(state: UserState | None) -> bool:
@@ -118,8 +169,12 @@ def assert_reached(wanted: Sequence[Wanted], before: Actual, after: Actual, poli
             continue
         assert state is not None
         assert (state.managed, state.door, state.default_all) == (True, Door.OPEN, True)
-        assert state.login == want.login.observable
-        assert state.roles & policy.vocabulary == want.roles & after.roles.keys()
+        assert (state.login, state.home) == (want.login.observable, want.home)
+        assert state.roles & policy.vocabulary == given_to(want)
+        assert state.admin & want.roles == want.admin
+        assert state.dormant & state.roles & want.roles == want.dormant
+        if policy.revoke_foreign:
+            assert (state.roles, state.has_privileges) == (given_to(want), False)
 
 
 def _each_with_a_previous_of_its_own(wanted: Sequence[Wanted]) -> bool:
@@ -301,3 +356,49 @@ def test_nobody_gets_the_user_of_another_not_even_after_a_crash(
     for want in wanted:
         if want.name in identity and want.resource_id not in told(again.refusals):
             assert owner.get(identity[want.name], want.resource_id) == want.resource_id
+
+
+@given(directories, users, policies)
+def test_nobody_may_hand_on_what_it_may_neither_before_nor_after(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    states = list(prefixes(plan(wanted, before, policy).steps, before))
+    last, last_identity = states[-1]
+    may: dict[object, frozenset[str]] = {name: state.admin for name, state in there.items()}
+    for name, identity in last_identity.items():
+        may[identity] = may.get(identity, frozenset()) | last.users[name].admin
+    for state, identities in states:
+        for name, identity in identities.items():
+            assert state.users[name].admin <= may.get(identity, frozenset())
+
+
+@given(directories, users, policies)
+def test_nobody_can_log_in_in_a_way_that_is_neither_the_old_nor_the_new_one(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    states = list(prefixes(plan(wanted, before, policy).steps, before))
+    last, last_identity = states[-1]
+    ways: dict[object, set[Login]] = {name: {state.login} for name, state in there.items()}
+    for name, identity in last_identity.items():
+        ways.setdefault(identity, set()).add(last.users[name].login)
+    for state, identities in states:
+        for name, identity in identities.items():
+            if state.users[name].door is not Door.LOCKED:
+                assert state.users[name].login in ways[identity]
+
+
+@given(directories, users, policies)
+def test_what_is_foreign_is_told_or_gone(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy
+) -> None:
+    before = Actual(there, ROLES)
+    decided = plan(wanted, before, policy)
+    after = simulate(decided.steps, before)
+    told_of = {(foreign.name, foreign.what) for foreign in decided.foreign}
+    for want in wanted:
+        state = after.users.get(want.name or "")
+        if want.active and state and want.resource_id not in told(decided.refusals):
+            foreign = {*state.roles - given_to(want) - policy.vocabulary, *state.privileges}
+            assert {(want.name, what) for what in foreign} <= told_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.access.model import Door, Login, UserState
+from workers.access.model import Door, Home, Login, Method, UserState
 from workers.access.statements import parse_shown
 
 
@@ -16,6 +16,11 @@ def test_lines_become_users() -> None:
             "CREATE USER bo IDENTIFIED WITH kerberos VALID UNTIL '2000-01-01 00:00:00' HOST NONE"
             " DEFAULT ROLE NONE"
         ),
+        (
+            "CREATE USER cy IDENTIFIED WITH kerberos REALM 'R', ssl_certificate CN 'c', 'd'"
+            " HOST LOCAL, IP '192.0.2.1', '10.0.0.0/8' DEFAULT DATABASE `d b`"
+            " DEFAULT ROLE ALL EXCEPT r, s SETTINGS PROFILE `p`, PROFILE `q`"
+        ),
     ]
     granted = [
         "GRANT `r 1`, m TO `a b`",
@@ -24,12 +29,26 @@ def test_lines_become_users() -> None:
     ]
     assert parse_shown(created, granted, "m") == {
         "a b": UserState(
-            managed=True, roles=frozenset({"r 1", "boss"}), login=Login("no_password")
+            managed=True,
+            roles=frozenset({"r 1", "boss"}),
+            admin=frozenset({"boss"}),
+            login=Login("no_password"),
         ),
         "o'h`x\n": UserState(
             managed=False, login=Login("ldap", (("server", "co'rp"),)), default_all=False
         ),
         "bo": UserState(managed=True, login=Login("kerberos"), door=Door.LOCKED, default_all=False),
+        "cy": UserState(
+            managed=False,
+            login=Login(
+                "kerberos",
+                (("realm", "R"),),
+                beside=(Method("ssl_certificate", (("common_name", "c"), ("common_name", "d"))),),
+                hosts=("10.0.0.0/8", "192.0.2.1", "localhost"),
+            ),
+            dormant=frozenset({"r", "s"}),
+            home=Home("d b", frozenset({"p", "q"})),
+        ),
     }
 
 
@@ -38,12 +57,14 @@ def test_lines_become_users() -> None:
     [
         "CREATE USER a IDENTIFIED WITH plaintext_password",
         "CREATE USER a IDENTIFIED WITH kerberos VALID UNTIL '2040-01-01 00:00:00'",
-        "CREATE USER a IDENTIFIED WITH ldap SERVER 's', kerberos",
-        "CREATE USER a IDENTIFIED WITH no_password HOST LOCAL",
         "CREATE USER a IDENTIFIED WITH no_password HOST NONE",
+        "CREATE USER a IDENTIFIED WITH no_password HOST NAME 'x'",
+        (
+            "CREATE USER a IDENTIFIED WITH kerberos VALID UNTIL '2000-01-01 00:00:00', no_password"
+            " HOST NONE"
+        ),
         "CREATE USER a IDENTIFIED WITH no_password VALID UNTIL '2000-01-01 00:00:00'",
         "CREATE USER a IDENTIFIED WITH no_password VALID UNTIL '1999-12-31 23:00:00' HOST NONE",
-        "CREATE USER a IDENTIFIED WITH no_password DEFAULT ROLE ALL EXCEPT r",
         "CREATE USER a IDENTIFIED WITH no_password SETTINGS max_threads = 1",
         "CREATE USER a IDENTIFIED WITH no_password GRANTEES NONE",
         "CREATE USER a, b IDENTIFIED WITH no_password",

@@ -88,38 +88,38 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
     ),
     "kerberos with a realm": (
         Authenticate(("ana",), Login("kerberos", (("realm", "ACME"),))),
-        ["ALTER USER `ana` IDENTIFIED WITH kerberos REALM 'ACME'"],
+        ["ALTER USER `ana` IDENTIFIED WITH kerberos REALM 'ACME' HOST ANY"],
     ),
     "http": (
         Authenticate(("ana",), Login("http", (("scheme", "BASIC"), ("server", "sso")))),
-        ["ALTER USER `ana` IDENTIFIED WITH http SERVER 'sso' SCHEME 'BASIC'"],
+        ["ALTER USER `ana` IDENTIFIED WITH http SERVER 'sso' SCHEME 'BASIC' HOST ANY"],
     ),
     "certificate by name": (
         Authenticate(("ana",), Login("ssl_certificate", (("common_name", "ana"),))),
-        ["ALTER USER `ana` IDENTIFIED WITH ssl_certificate CN 'ana'"],
+        ["ALTER USER `ana` IDENTIFIED WITH ssl_certificate CN 'ana' HOST ANY"],
     ),
     "certificate by alternative names": (
         Authenticate(
             ("ana",),
             Login("ssl_certificate", (("subject_alt_name", "a"), ("subject_alt_name", "b"))),
         ),
-        ["ALTER USER `ana` IDENTIFIED WITH ssl_certificate SAN 'a', 'b'"],
+        ["ALTER USER `ana` IDENTIFIED WITH ssl_certificate SAN 'a', 'b' HOST ANY"],
     ),
     "no authentication": (
         Authenticate(("ana",), Login("no_authentication")),
-        ["ALTER USER `ana` IDENTIFIED WITH no_authentication"],
+        ["ALTER USER `ana` IDENTIFIED WITH no_authentication HOST ANY"],
     ),
     "no password": (
         Authenticate(("ana",), Login("no_password")),
-        ["ALTER USER `ana` IDENTIFIED WITH no_password"],
+        ["ALTER USER `ana` IDENTIFIED WITH no_password HOST ANY"],
     ),
     "password": (
         Authenticate(("ana",), Login("sha256_password", secret="sha256:AB:CD")),
-        ["ALTER USER `ana` IDENTIFIED WITH sha256_hash BY 'AB' SALT 'CD'"],
+        ["ALTER USER `ana` IDENTIFIED WITH sha256_hash BY 'AB' SALT 'CD' HOST ANY"],
     ),
     "password by bcrypt": (
         Authenticate(("ana",), Login("bcrypt_password", secret="bcrypt:$2a$04$x")),
-        ["ALTER USER `ana` IDENTIFIED WITH bcrypt_hash BY '$2a$04$x'"],
+        ["ALTER USER `ana` IDENTIFIED WITH bcrypt_hash BY '$2a$04$x' HOST ANY"],
     ),
     "an end": (
         Unlock(("ana",), Login("kerberos", until=2_000_000_000)),

@@ -7,9 +7,9 @@ need SELECT (`provisioner_grants`).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from workers.access.model import Actual, Door, Login, RoleState, UserState
+from workers.access.model import Actual, Door, Home, Login, Method, RoleState, UserState
 from workers.access.statements.quoting import (
     FIRST_END,
     HELD_AT,
@@ -21,32 +21,56 @@ from workers.access.statements.quoting import (
 # From the keys of `auth_params` to the parameters of a Login.
 _PARAMS = {"common_names": "common_name", "subject_alt_names": "subject_alt_name"}
 
+# Privileges with which a holder could give itself, or act with, any right of the server.
+MANAGING = frozenset(
+    {"ALL", "ACCESS MANAGEMENT", "ROLE ADMIN", "CREATE TOKEN", "ALLOW SQL SECURITY NONE"}
+    | {"IMPERSONATE", "SET DEFINER"}
+    | {
+        f"{verb} {what}"
+        for verb in ("CREATE", "ALTER", "DROP")
+        for what in ("USER", "ROLE", "ROW POLICY", "MASKING POLICY", "SETTINGS PROFILE")
+    }
+)
+PRIVILEGES_SHOWN = 20
+
 Row = tuple[str, str, str]
 
 
 def observe_query(names: Collection[str], roles: Collection[str], marker: str) -> str:
     """Return one query about these users and roles, and the users that share a role's name.
 
-    Its rows are (kind, name, detail): of a `user` the detail is JSON, of a `user_role` or
-    `role_role` the granted role. Most of the cost is the query's analysis, so it computes little,
-    and columns are few: rows are judged by `parse_observation`. `system.users.valid_until` exists
-    since 26.2.
+    Its rows are (kind, name, detail): of a `user` the detail is JSON, of a `user_role`,
+    `user_admin` or `role_role` the granted role, of a `privilege` some of what the user holds
+    itself; roles that `manages` tells of are all of the target. Most of the cost is the query's
+    analysis, so it computes little, and columns are few: rows are judged by `parse_observation`.
+    `system.users.valid_until` exists since 26.2.
     """
     users_in, roles_in = _in({*names, *roles}), _in({*roles, marker})
     return f"""\
 SELECT 'user', name, toJSONString((
-    arrayConcat(host_ip, host_names, host_names_regexp, host_names_like),
+    host_ip, host_names, host_names_regexp, host_names_like,
     CAST(auth_type, 'Array(String)'), auth_params, CAST(valid_until, 'Array(Int64)'),
-    default_roles_all AND empty(default_roles_except), toUnixTimestamp(now())))
+    default_roles_all, default_roles_except, default_database, toUnixTimestamp(now())))
 FROM system.users WHERE name IN {users_in}
 UNION ALL SELECT 'role', name, '' FROM system.roles WHERE name IN {roles_in}
 UNION ALL
-SELECT if(isNull(user_name), 'role_role', 'user_role'), coalesce(user_name, role_name, ''),
-    granted_role_name
+SELECT multiIf(isNull(user_name), 'role_role', with_admin_option, 'user_admin', 'user_role'),
+    coalesce(user_name, role_name, ''), granted_role_name
 FROM system.role_grants WHERE user_name IN {users_in}
     OR (role_name IN {roles_in} AND granted_role_name = {quote_literal(marker)})
-UNION ALL SELECT DISTINCT 'privilege', assumeNotNull(user_name), ''
-FROM system.grants WHERE user_name IN {users_in}"""  # noqa: S608 - every value is quoted
+    OR (isNotNull(role_name) AND granted_role_name != {quote_literal(marker)})
+UNION ALL
+SELECT if(isNull(user_name), 'manages', 'privilege'), coalesce(user_name, role_name, ''),
+    arrayStringConcat(groupUniqArray({PRIVILEGES_SHOWN:d})(concat(
+        CAST(access_type, 'String'), ' ON ', coalesce(nullIf(access_object, ''), database, '*'),
+        '.', coalesce(table, '*'))), '\\n')
+FROM system.grants WHERE user_name IN {users_in}
+    OR (isNotNull(role_name) AND NOT is_partial_revoke
+        AND CAST(access_type, 'String') IN ({literals(sorted(MANAGING))}))
+GROUP BY user_name, role_name
+UNION ALL SELECT 'profile', assumeNotNull(user_name), assumeNotNull(inherit_profile)
+FROM system.settings_profile_elements
+WHERE user_name IN {users_in} AND isNotNull(inherit_profile)"""  # noqa: S608 - every value is quoted
 
 
 def _in(names: Collection[str]) -> str:
@@ -87,28 +111,77 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     seen: dict[str, list[tuple[str, str]]] = {}
     for kind, name, detail in rows:
         seen.setdefault(kind, []).append((name, detail))
-    held: dict[str, set[str]] = {}
-    for name, role in seen.get("user_role", ()):
-        held.setdefault(name, set()).add(role)
-    privileged = {name for name, _ in seen.get("privilege", ())}
-    marked = {name for name, _ in seen.get("role_role", ())}
-    users = {}
-    for name, detail in seen.get("user", ()):
-        hosts, methods, params, valid_until, default_all, now = json.loads(detail)
-        ends = [int(end) for end in valid_until]
-        door = _door(hosts, ends, int(now))
-        until = ends[0] if door is Door.OPEN and any(ends) else None
-        roles_held = frozenset(held.get(name, ()))
-        users[name] = UserState(
-            managed=marker in roles_held,
-            roles=roles_held - {marker},
-            login=_login(methods, params, until),
-            door=door,
-            default_all=bool(int(default_all)),
-            has_privileges=name in privileged,
+    admin = _by_name(seen.get("user_admin", ()))
+    held = _by_name((*seen.get("user_role", ()), *seen.get("user_admin", ())))
+    parents = _by_name(seen.get("role_role", ()))
+    profiles = _by_name(seen.get("profile", ()))
+    privileges = {name: tuple(sorted(text.split("\n"))) for name, text in seen.get("privilege", ())}
+    managing = _holders({name for name, _ in seen.get("manages", ())}, parents)
+    users = {
+        name: _user(
+            detail,
+            marker,
+            held=held.get(name, frozenset()),
+            admin=admin.get(name, frozenset()),
+            privileges=privileges.get(name, ()),
+            profiles=profiles.get(name, frozenset()),
         )
-    roles = {name: RoleState(marked=name in marked) for name, _ in seen.get("role", ())}
+        for name, detail in seen.get("user", ())
+    }
+    roles = {
+        name: RoleState(marker in parents.get(name, ()), name in managing)
+        for name, _ in seen.get("role", ())
+    }
     return Actual(users, roles)
+
+
+def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, set()).add(value)
+    return {name: frozenset(values) for name, values in found.items()}
+
+
+def _holders(roles: set[str], parents: Mapping[str, frozenset[str]]) -> set[str]:
+    """Return these roles and all that hold one of them, also through others; circles do no harm."""
+    found = set(roles)
+    while fresh := {role for role, its in parents.items() if role not in found and its & found}:
+        found |= fresh
+    return found
+
+
+def _user(
+    detail: str,
+    marker: str,
+    *,
+    held: frozenset[str],
+    admin: frozenset[str],
+    privileges: tuple[str, ...],
+    profiles: frozenset[str],
+) -> UserState:
+    ips, names, regexps, likes, methods, params, ends, default_all, but, database, now = json.loads(
+        detail
+    )
+    hosts = (*ips, *names, *(f"regexp {one}" for one in regexps), *(f"like {one}" for one in likes))
+    ends = [int(end) for end in ends]
+    door = _door(hosts, ends, int(now))
+    is_open = door is Door.OPEN
+    return UserState(
+        managed=marker in held,
+        roles=held - {marker},
+        admin=admin - {marker},
+        login=_login(
+            methods,
+            params,
+            ends[0] if is_open and any(ends) else None,
+            hosts if is_open and "::/0" not in hosts else (),
+        ),
+        door=door,
+        default_all=bool(int(default_all)),
+        dormant=frozenset(but) - {marker},
+        privileges=privileges,
+        home=Home(database, profiles),
+    )
 
 
 def _door(hosts: Sequence[str], ends: Sequence[int], now: int) -> Door:
@@ -121,13 +194,20 @@ def _door(hosts: Sequence[str], ends: Sequence[int], now: int) -> Door:
     return Door.AJAR
 
 
-def _login(methods: Sequence[str], params: Sequence[str], until: int | None) -> Login:
-    """Return the login as `Login.observable` has it; several methods at once equal none of ours."""
+def _login(
+    methods: Sequence[str], params: Sequence[str], until: int | None, hosts: Sequence[str]
+) -> Login:
+    """Return the login as `Login.observable` has it."""
     found = [
-        (_PARAMS.get(key, key), text)
-        for each in params
-        for key, value in json.loads(each).items()
-        for text in (value if isinstance(value, list) else [str(value)])
-        if text
+        Method(
+            method,
+            tuple(
+                (_PARAMS.get(key, key), text)
+                for key, value in json.loads(each).items()
+                for text in (value if isinstance(value, list) else [str(value)])
+                if text
+            ),
+        )
+        for method, each in zip(methods, params, strict=True)
     ]
-    return Login("+".join(methods), tuple(sorted(found)), until)
+    return Login.of(found or [Method("")], until=until, hosts=hosts).observable

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from app.config.privileges import Privilege
 from app.scim.password import parse_hashed
-from workers.access.model import Login
+from workers.access.model import LOCAL, Home, Login, Method
 from workers.access.statements.quoting import (
     HELD,
     PAST,
@@ -32,11 +32,13 @@ from workers.access.steps import (
     Lock,
     MarkRole,
     Rename,
+    RevokeAdmin,
     RevokePrivilege,
     RevokeRoles,
     SetRowFilter,
     SetSettings,
     Settings,
+    Settle,
     Step,
     StripPrivileges,
     StripRoles,
@@ -44,9 +46,11 @@ from workers.access.steps import (
     narrow,
 )
 
+ANYWHERE = " HOST ANY"  # how users are made, if nothing else is said
 MAX_NAMES = 500
 MAX_NAMES_BYTES, MAX_ROLES_BYTES = 120_000, 60_000  # together far below 200,000
 
+# Methods whose parameters are names.
 _METHODS = frozenset(
     {"ldap", "kerberos", "ssl_certificate", "http", "no_authentication", "no_password"}
 )
@@ -75,10 +79,10 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
     go on with a user that somebody else made a moment ago.
     """
     match step:
-        case RevokeRoles(names, roles) | Grant(names, roles):
+        case RevokeRoles(names, roles) | RevokeAdmin(names, roles) | Grant(names, roles):
             for some_roles in chunks(roles, MAX_ROLES_BYTES):
                 for some in chunks(names, MAX_NAMES_BYTES):
-                    part = type(step)(some, some_roles)
+                    part = replace(step, names=some, roles=some_roles)
                     yield Statement(_of_users(part, marker), some, part)
         case Rename(previous, name):
             yield Statement(
@@ -96,6 +100,7 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
             | Create(names)
             | Authenticate(names)
             | Unlock(names)
+            | Settle(names)
             | DefaultAll(names)
         ):
             for some in chunks(names, MAX_NAMES_BYTES):
@@ -108,6 +113,7 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
 
 def _of_users(
     step: RevokeRoles
+    | RevokeAdmin
     | Grant
     | StripRoles
     | StripPrivileges
@@ -118,6 +124,7 @@ def _of_users(
     | Create
     | Authenticate
     | Unlock
+    | Settle
     | DefaultAll,
     marker: str,
 ) -> str:
@@ -125,8 +132,11 @@ def _of_users(
     match step:
         case RevokeRoles(_, roles):
             return f"REVOKE {identifiers(roles)} FROM {users}"
-        case Grant(_, roles):
-            return f"GRANT {identifiers(roles)} TO {users}"
+        case RevokeAdmin(_, roles):
+            return f"REVOKE ADMIN OPTION FOR {identifiers(roles)} FROM {users}"
+        case Grant(_, roles, admin):
+            option = " WITH ADMIN OPTION" if admin else ""
+            return f"GRANT {identifiers(roles)} TO {users}{option}"
         case StripRoles():
             return f"REVOKE ALL EXCEPT {quote_identifier(marker)} FROM {users}"
         case StripPrivileges():
@@ -141,15 +151,18 @@ def _of_users(
             return f"DROP USER IF EXISTS {users}"
         case Create(_, login, locked):
             # DEFAULT ROLE in CREATE USER grants the role, in the write that makes the user.
-            how = f"{_method(login)} VALID UNTIL {PAST} HOST NONE" if locked else _login(login)
+            how = _locked(login) if locked else _login(login).removesuffix(ANYWHERE)
             role = quote_identifier(marker)
             return f"CREATE USER {users} IDENTIFIED WITH {how} DEFAULT ROLE {role}"
         case Authenticate(_, login):
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
         case Unlock(_, login):
-            return f"ALTER USER {users} IDENTIFIED WITH {_login(login)} HOST ANY"
-        case DefaultAll():
-            return f"ALTER USER {users} DEFAULT ROLE ALL"
+            return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
+        case Settle(_, home, leaving):
+            return f"ALTER USER {users} {_home(home, leaving)}"
+        case DefaultAll(_, dormant):
+            but = f" EXCEPT {identifiers(dormant)}" if dormant else ""
+            return f"ALTER USER {users} DEFAULT ROLE ALL{but}"
         case _:
             assert_never(step)
 
@@ -223,13 +236,44 @@ def _value(value: int | float | str | bool) -> str:  # noqa: PYI041
 
 
 def _login(login: Login) -> str:
-    """Return what stands after IDENTIFIED WITH: the method, and its end where it has one."""
+    """Return what stands after IDENTIFIED WITH: the methods, each with its end if there is one, and
+    where the user may come from. One clause, so that there is no moment with the new methods and
+    the old hosts.
+    """
     end = "" if login.until is None else f" VALID UNTIL {quote_time(login.until)}"
-    return _method(login) + end
+    return ", ".join(_method(method) + end for method in login.methods) + _hosts(login.hosts)
 
 
-def _method(login: Login) -> str:
+def _locked(login: Login) -> str:
+    methods = ", ".join(f"{_method(method)} VALID UNTIL {PAST}" for method in login.methods)
+    return f"{methods} HOST NONE"
+
+
+def _hosts(hosts: Sequence[str]) -> str:
+    if not hosts:
+        return ANYWHERE
+    local = ["LOCAL"] if LOCAL in hosts else []
+    addresses = [host for host in hosts if host != LOCAL]
+    return f" HOST {', '.join([*local, *([f'IP {literals(addresses)}'] if addresses else [])])}"
+
+
+def _home(home: Home, leaving: Sequence[str]) -> str:
+    """Profiles go and come by name: the user's settings stay as they are."""
+    database = quote_identifier(home.database) if home.database else "NONE"
+    parts = [f"DEFAULT DATABASE {database}"]
+    if leaving:
+        parts.append(f"DROP PROFILES {literals(leaving)}")
+    if home.profiles:
+        parts.append(f"ADD PROFILES {literals(sorted(home.profiles))}")
+    return " ".join(parts)
+
+
+def _method(login: Method) -> str:
     """Return a method with its parameters. Raises ValueError for a method that is not ours."""
+    if login.method == "ssh_key":
+        keys = (value.split(" ") for _, value in login.params)
+        shown = (f"KEY {quote_literal(key)} TYPE {quote_literal(kind)}" for kind, key in keys)
+        return f"ssh_key BY {', '.join(shown)}"
     if login.method in _SECRET_METHODS:
         return _secret_method(login)
     if login.method not in _METHODS:
@@ -250,7 +294,7 @@ def _method(login: Login) -> str:
     return " ".join(parts)
 
 
-def _secret_method(login: Login) -> str:
+def _secret_method(login: Method) -> str:
     hashed = parse_hashed(login.secret)
     if login.method != f"{hashed.method}_password":
         raise ValueError(f"the secret of a {login.method!r} is a hash of another method")

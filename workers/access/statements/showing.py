@@ -10,25 +10,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from workers.access.model import Door, Login, UserState
+from workers.access.model import LOCAL, Door, Home, Login, Method, UserState
 from workers.access.statements.quoting import PAST, identifiers
 
 _NAME = r"(?:[A-Za-z_][A-Za-z0-9_]*|`(?:[^`\\]|\\.)+`)"
 _TEXT = r"'(?:[^'\\]|\\.)*'"
 _METHOD = (
-    rf"no_authentication|no_password|sha256_password|bcrypt_password"
+    rf"(?:no_authentication|no_password|sha256_password|bcrypt_password"
     rf"|ldap SERVER {_TEXT}|kerberos(?: REALM {_TEXT})?"
-    rf"|ssl_certificate (?:CN|SAN) {_TEXT}(?:, {_TEXT})*|http SERVER {_TEXT} SCHEME 'BASIC'"
+    rf"|ssl_certificate (?:CN|SAN) {_TEXT}(?:, {_TEXT})*|http SERVER {_TEXT} SCHEME 'BASIC')"
 )
+_ENDED = rf" VALID UNTIL {PAST}"
 _USER = re.compile(
-    rf"CREATE USER (?P<name>{_NAME}) IDENTIFIED WITH (?P<method>{_METHOD})"
-    rf"(?P<ended> VALID UNTIL {PAST})?(?P<shut> HOST NONE)?"
-    rf"(?P<listed> DEFAULT ROLE (?:NONE|{_NAME}(?:, {_NAME})*))?"
+    rf"CREATE USER (?P<name>{_NAME})"
+    rf" IDENTIFIED WITH (?P<methods>{_METHOD}(?:{_ENDED})?(?:, {_METHOD}(?:{_ENDED})?)*)"
+    rf"(?: HOST (?P<hosts>NONE|LOCAL|(?:LOCAL, )?IP {_TEXT}(?:, {_TEXT})*))?"
+    rf"(?: DEFAULT DATABASE (?P<database>{_NAME}))?"
+    rf"(?: DEFAULT ROLE (?P<listed>(?:ALL EXCEPT )?(?:NONE|{_NAME}(?:, {_NAME})*)))?"
+    rf"(?: SETTINGS (?P<profiles>PROFILE {_NAME}(?:, PROFILE {_NAME})*))?"
 )
 _ROLES = re.compile(
-    rf"GRANT (?P<roles>{_NAME}(?:, {_NAME})*) TO (?P<name>{_NAME})(?: WITH ADMIN OPTION)?"
+    rf"GRANT (?P<roles>{_NAME}(?:, {_NAME})*) TO (?P<name>{_NAME})(?P<admin> WITH ADMIN OPTION)?"
 )
 _PARAMS = {"SERVER": "server", "REALM": "realm", "CN": "common_name", "SAN": "subject_alt_name"}
+_BUT = "ALL EXCEPT "
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL = {"0": "\0", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -48,35 +53,66 @@ def parse_shown(
 ) -> dict[str, UserState] | None:
     """Return the users by name, or None if a line says something that is not told apart here."""
     roles: dict[str, set[str]] = {}
+    admin: dict[str, set[str]] = {}
     for line in granted:
         match = _ROLES.fullmatch(line)
         if match is None:
             return None
-        held = map(_unquoted, re.findall(_NAME, match["roles"]))
-        roles.setdefault(_unquoted(match["name"]), set()).update(held)
+        name, held = _unquoted(match["name"]), set(_names(match["roles"]))
+        roles.setdefault(name, set()).update(held)
+        if match["admin"]:
+            admin.setdefault(name, set()).update(held)
     users = {}
     for line in created:
         match = _USER.fullmatch(line)
-        if match is None or bool(match["ended"]) is not bool(match["shut"]):
+        if match is None:
+            return None
+        methods, ended = _methods(match["methods"])
+        is_shut = match["hosts"] == "NONE"
+        if ended != (len(methods) if is_shut else 0):
             return None
         name = _unquoted(match["name"])
-        its_roles = frozenset(roles.get(name, ()))
+        its_roles, listed = frozenset(roles.get(name, ())), match["listed"] or ""
         users[name] = UserState(
             managed=marker in its_roles,
             roles=its_roles - {marker},
-            login=_login(match["method"]),
-            door=Door.LOCKED if match["shut"] else Door.OPEN,
-            default_all=match["listed"] is None,
+            admin=frozenset(admin.get(name, ())) - {marker},
+            login=Login.of(methods, hosts=() if is_shut else _hosts(match["hosts"])).observable,
+            door=Door.LOCKED if is_shut else Door.OPEN,
+            default_all=not listed or listed.startswith(_BUT),
+            dormant=frozenset(_names(listed.removeprefix(_BUT))) - {marker}
+            if listed.startswith(_BUT)
+            else frozenset(),
+            home=Home(
+                _unquoted(match["database"]) if match["database"] else "",
+                frozenset(
+                    map(_unquoted, re.findall(rf"PROFILE ({_NAME})", match["profiles"] or ""))
+                ),
+            ),
         )
     return users
 
 
-def _login(text: str) -> Login:
-    method, _, rest = text.partition(" ")
-    params: list[tuple[str, str]] = []
-    for keyword, values in re.findall(rf"(SERVER|REALM|CN|SAN) ({_TEXT}(?:, {_TEXT})*)", rest):
-        params += ((_PARAMS[keyword], _unquoted(value)) for value in re.findall(_TEXT, values))
-    return Login(method, tuple(params)).observable
+def _names(text: str) -> list[str]:
+    return [_unquoted(name) for name in re.findall(_NAME, text)]
+
+
+def _hosts(text: str | None) -> list[str]:
+    local = [LOCAL] if (text or "").startswith("LOCAL") else []
+    return [*local, *map(_unquoted, re.findall(_TEXT, text or ""))]
+
+
+def _methods(text: str) -> tuple[list[Method], int]:
+    """Return the methods, and of how many the end has passed."""
+    methods, ended = [], 0
+    for match in re.finditer(rf"(?:^|, )({_METHOD})({_ENDED})?", text):
+        method, _, rest = match[1].partition(" ")
+        params: list[tuple[str, str]] = []
+        for keyword, values in re.findall(rf"(SERVER|REALM|CN|SAN) ({_TEXT}(?:, {_TEXT})*)", rest):
+            params += ((_PARAMS[keyword], _unquoted(value)) for value in re.findall(_TEXT, values))
+        methods.append(Method(method, tuple(params)))
+        ended += match[2] is not None
+    return methods, ended
 
 
 def _unquoted(text: str) -> str:
