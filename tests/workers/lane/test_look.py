@@ -206,7 +206,7 @@ async def test_an_account_with_fewer_rights_is_no_reason_not_to_look(world: Worl
     await world.user("ana")
     await world.drain()
     account = quote_identifier(f"{world.tenant}-provisioner")
-    await world.sql(f"REVOKE SELECT ON system.settings_profile_elements FROM {account}")
+    await world.sql(f"REVOKE SHOW QUOTAS ON *.* FROM {account}")
     assert [compared((await look(world))[1]) for _ in range(2)] == [True, True]
 
 

@@ -202,12 +202,12 @@ class TestHowRolesAreHeld:
         world.configure(groups=[mapped(world, group="Lead", roles=[W])])
         await world.drain()
         assert await show(world, "ana") == [
-            "CREATE USER _ana IDENTIFIED WITH no_password DEFAULT ROLE ALL EXCEPT analyst",
+            "CREATE USER _ana IDENTIFIED WITH no_password",
             "GRANT employee, managed, writer TO _ana",
         ]
         await world.delete_group(night)
         await world.delete_group(lead)
-        assert [line["steps"] for line in await world.drain()] == [1]
+        assert sum(line["steps"] for line in await world.drain()) == 1
 
     async def test_what_somebody_may_hand_on_by_another_hand_is_mended(self, world: World) -> None:
         ana = await world.user("ana")
@@ -299,8 +299,7 @@ class TestForeign:
         name = await self.given_by_others(world)
         await world.sql(f"GRANT SELECT ON db.* TO {name}")
         await world.store.ask(resync=True)
-        (line,) = await world.drain()
-        assert line["steps"] == 0
+        assert [line["steps"] for line in await world.drain() if line["steps"]] == []
         assert await world.held() == {"ana": {E, A, "foreign"}}
 
     async def test_what_others_give_is_taken_if_the_file_says_so(self, world: World) -> None:
