@@ -163,7 +163,6 @@ MISTAKES = {
     "not positive": ("[worker]\nsweep_seconds = 0", "worker.sweep_seconds: must be more than 0"),
     "not finite": ("[worker]\nsweep_seconds = inf", "worker.sweep_seconds: must be"),
     "page over the most": ("[limits]\ndefault_page = 2000", "limits.default_page: must not be"),
-    "drift report": ('[drift]\npolicy = "report"', "drift.policy: report is beyond this version"),
     "drift policy": ('[drift]\npolicy = "x"', "drift.policy: must be one of 'repair'"),
     "table for a value": ("[receiver.port]", "receiver.port: must be a whole number"),
     "value for a table": ("[targets]\nx = 1", "targets.x: must be a table"),
