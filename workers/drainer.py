@@ -143,6 +143,7 @@ class Drainer:
         """Go on with another configuration; lanes under way end with the one they began with."""
         self.settings = settings
         self.metrics.show(settings.tenants)
+        self.metrics.expect(settings.targets)
         self.generation += 1
         self._setups.clear()
         self._targets.clear()

@@ -135,9 +135,7 @@ class Look:
             differences=len(found),
             repairs=repaired,
         )
-        for one in found:
-            kind, mended = f"{one.kind} {one.what}", str(repaired).lower()
-            self.metrics.drift.labels(store.target, kind, mended).inc()
+        self.metrics.drift.labels(store.target, str(repaired).lower()).inc(len(found))
         facts = [
             DriftFact(
                 id=f"{store.target}/{one.kind}/{one.name}/{now_ms}/{one.what}",

@@ -35,6 +35,7 @@ async def serve(
     """
     url, password = settings.redis.url, settings.redis.secret()
     metrics, clock = Metrics(settings.tenants), Clock()
+    metrics.expect(settings.targets)
     link = connect(url, password, timed=metrics.time_script)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

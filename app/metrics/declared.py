@@ -81,7 +81,6 @@ class Metrics:
             "scim_drift_total",
             "Differences found that others have made on a target.",
             "target",
-            "kind",
             "repaired",
         )
         self.strays = self._counter(
@@ -107,6 +106,14 @@ class Metrics:
     def show(self, tenants: Collection[str]) -> None:
         """Give each of `tenants` a label of its own, if they are not too many."""
         self._tenants = frozenset(tenants if len(tenants) <= MOST_TENANTS else ())
+
+    def expect(self, targets: Collection[str]) -> None:
+        """Show what seldom happens as 0 before it does: no rate sees a first step."""
+        for target in targets:
+            self.wiped.labels(target)
+            self.strays.labels(target)
+            for repaired in ("true", "false"):
+                self.drift.labels(target, repaired)
 
     def tenant(self, name: str) -> str:
         """Return the label of a tenant."""

@@ -51,6 +51,8 @@ class Fleet:
             grown = value - self._added.get(series, 0.0)
             if grown:
                 pipe.hincrbyfloat(COUNTERS, _encode(series), grown)
+            elif series not in self._added:
+                pipe.hsetnx(COUNTERS, _encode(series), "0")
         now_ms = self._clock.now_ms()
         pipe.zadd(PROCESSES, {self._member: now_ms})
         pipe.zremrangebyscore(PROCESSES, "-inf", now_ms - round(ALIVE_S * 1000))
