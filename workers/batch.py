@@ -41,6 +41,7 @@ class Batch:
 
     `ahead`: who loses access by events that the lane has not come to yet, with their seq: nothing
     else is done in such a batch, and the cursor stays.
+    `missed`: how many events the log has lost, or given up, before those of this batch.
     `roles`: names of roles to try again though they have a dead letter; None: all of them.
     `resync`: the part of a resync that belongs to this batch. `strays`: names on the target that no
     resource is behind. `groups`: ids of the groups that events are about.
@@ -55,10 +56,13 @@ class Batch:
     strays: list[str] = field(default_factory=list)
     ahead: Mapping[str, int] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
+    missed: int = 0
 
     @property
     def is_empty(self) -> bool:
-        return not (self.users or self.done or self.resync or self.requests or self.ahead)
+        return not (
+            self.users or self.done or self.resync or self.requests or self.ahead or self.missed
+        )
 
     def touch(self, event: Event, users: Iterable[str]) -> None:
         """Count `event` to the batch; it touches these users."""
@@ -141,10 +145,20 @@ class Work:
             for event in page:
                 if len(batch.users) >= self._size:
                     return
+                batch.missed += event.seq - batch.cursor - 1
                 batch.touch(event, await self._touched(event))
             taken += len(page)
+            if not page:
+                await self._pass_over_lost(batch)
             if len(page) < count:
                 return
+
+    async def _pass_over_lost(self, batch: Batch) -> None:
+        """Where the log ends before the tenant's last event, go on from that one."""
+        last = await self._store.last_seq()
+        if last > batch.cursor and not await read(self._link, self._keys, batch.cursor, 1):
+            batch.missed += last - batch.cursor
+            batch.cursor = last
 
     async def _touched(self, event: Event) -> Iterable[str]:
         """Return the users whose access the event may change; ids of others do no harm."""

@@ -26,7 +26,7 @@ LOOKS_AT_ONCE = 4
 class Drainer:
     """Drains lanes in tasks of `tasks`, each lane once at a time, LANES_AT_ONCE in all.
 
-    `generation` grows when the configuration is replaced.
+    `generation` grows when the configuration is replaced. `heights`: see `Lane`.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Drainer:
         self.link, self.settings, self.clock, self.rng = link, settings, clock, rng
         self.metrics = metrics or Metrics(settings.tenants)
         self.generation = 1
+        self.heights: dict[str, int] = {}
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
@@ -120,6 +121,7 @@ class Drainer:
             rng=self.rng,
             facts=Facts(self.link, self.settings.ledger),
             metrics=self.metrics,
+            heights=self.heights,
         )
         return await lane.drain()
 

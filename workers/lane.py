@@ -63,7 +63,10 @@ def _few(requests: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Lane:
-    """One (tenant, target), for as long as it takes to drain it once."""
+    """One (tenant, target), for as long as it takes to drain it once.
+
+    `heights`: the last event that this process has seen of each lane, which Redis must not lose.
+    """
 
     setup: Setup
     link: Link
@@ -73,6 +76,7 @@ class Lane:
     rng: random.Random
     facts: Facts
     metrics: Metrics = field(default_factory=Metrics)
+    heights: dict[str, int] = field(default_factory=dict)
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
 
@@ -126,6 +130,13 @@ class Lane:
     async def _work(self, held: Held, lease: Lease, progress: Progress) -> bool:
         if held.config != self.setup.digest:
             await self.store.ask(resync=True, digest=self.setup.digest)
+        seen = max(held.cursor, self.heights.get(str(self.store), 0))
+        if held.seq < seen:
+            progress.cursor = min(held.cursor, held.seq)
+            await self._missed(
+                lease, f"Redis lost acknowledged events: the last was {seen} and is {held.seq} now"
+            )
+        self.heights[str(self.store)] = held.seq
         role_map = self.setup.rules.role_map
         vocabulary = await self.store.vocabulary(role_map.vocabulary)
         work = Work(
@@ -145,7 +156,11 @@ class Lane:
                 # This batch begins where the lost one began, so it has all the same users.
                 await self._look_again(progress.in_hand)
 
-            async def overtake(beyond: int = batch.cursor) -> None:
+            if batch.missed:
+                await self._missed(lease, f"{batch.missed} events are gone from the log")
+            beyond = progress.cursor if batch.missed else batch.cursor
+
+            async def overtake(beyond: int = beyond) -> None:
                 ahead = await work.ahead(progress.cursor, beyond)
                 if not ahead.is_empty:
                     await self._bring(ahead, lease, progress, vocabulary)
@@ -267,6 +282,12 @@ class Lane:
             ahead=len(batch.ahead),
             duration_s=round(duration_s, 4),
         )
+
+    async def _missed(self, lease: Lease, what: str) -> None:
+        """Go through the whole directory, which is what counts, and say why."""
+        log.error("events.missed", tenant=self.setup.tenant, target=self.setup.target, what=what)
+        text = f"{what}; the lane goes through the whole directory"
+        lease.require(await self.store.missed(lease.epoch, text))
 
     async def _settle_losses(self, lease: Lease, *, is_decided: bool) -> None:
         stays = await settle(

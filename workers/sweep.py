@@ -9,11 +9,14 @@ from typing import TypeVar
 
 import structlog
 
+from app.directory.events import trim
+from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneCare, LaneStore, dirty_lanes, read_care
 from app.errors import DirectoryUnavailable
 from workers.drainer import Drainer
 
 TEND_S = 5.0
+TRIM_S = 2.0  # so long at most at once
 REVOKE_AGAIN_S = 15.0
 _AT_ONCE = 500  # tenants, or lanes, in one pipeline
 
@@ -65,7 +68,9 @@ async def _tend(
     if setup is None:
         return
     store = LaneStore(drainer.link, tenant, target)
-    if new and care.config != setup.digest:
+    if care.seq < max(care.cursor, drainer.heights.get(str(store), 0)):
+        drainer.wake(tenant, target)  # Redis has lost events; whoever takes the lane tells
+    elif new and care.config != setup.digest:
         drainer.wake(tenant, target)  # whoever takes the lane compares, and goes through it
     elif not care.is_resyncing and _is_due(drainer, tenant, target, care):
         drainer.look(tenant, target, care)
@@ -75,6 +80,33 @@ async def _tend(
     elif again and care.revocations:
         await store.ask(care.revocations)
         drainer.wake(tenant, target)
+
+
+async def trim_logs(drainer: Drainer) -> None:
+    """Take events from the tenants' logs that nobody needs any more, until cancelled."""
+    while True:
+        began = drainer.clock.monotonic()
+        try:
+            for tenant in list(drainer.settings.tenants):
+                while await _trim(drainer, tenant):
+                    if drainer.clock.monotonic() - began > TRIM_S:
+                        break
+                    await asyncio.sleep(0)
+        except DirectoryUnavailable as error:
+            log.warning("redis.awaited", error=str(error))
+        await asyncio.sleep(TEND_S * drainer.rng.uniform(0.75, 1.25))
+
+
+async def _trim(drainer: Drainer, tenant: str) -> int:
+    settings = drainer.settings
+    return await trim(
+        drainer.link,
+        Keys(tenant),
+        [target for name, target in drainer.lanes() if name == tenant],
+        [LEDGER] if settings.ledger else [],
+        since_ms=drainer.clock.now_ms() - settings.events.keep_seconds * 1000,
+        most=settings.events.max_waiting,
+    )
 
 
 def _is_due(drainer: Drainer, tenant: str, target: str, care: LaneCare) -> bool:

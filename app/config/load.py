@@ -17,6 +17,7 @@ from app.config.section import Account, Section, unknown_key
 from app.config.sentry import SentrySettings
 from app.config.settings import (
     Drift,
+    Events,
     Guard,
     Limits,
     ReceiverSettings,
@@ -92,6 +93,7 @@ class _Loading:
         worker = self._section("worker", WorkerSettings)
         drift = self._section("drift", Drift)
         guard = self._section("guard", Guard)
+        events = self._section("events", Events)
         ledger = self._section("ledger", LedgerSettings) if "ledger" in self._raw else None
         sentry = self._section("sentry", SentrySettings) if "sentry" in self._raw else None
         targets = self._targets()
@@ -105,7 +107,9 @@ class _Loading:
         if ledger is not None:
             ledger = self._with_files("ledger", ledger)
         targets = {name: self._with_files(f"targets.{name}", one) for name, one in targets.items()}
-        if self._problems or not (redis and receiver and limits and worker and drift and guard):
+        if self._problems or not (
+            redis and receiver and limits and worker and drift and guard and events
+        ):
             raise ConfigError([self._with_source(one) for one in self._problems])
         return Settings(
             redis=redis,
@@ -114,6 +118,7 @@ class _Loading:
             worker=worker,
             drift=drift,
             guard=guard,
+            events=events,
             ledger=ledger,
             sentry=sentry,
             targets=targets,

@@ -113,6 +113,17 @@ class Drift(Section):
     policy: Literal["repair", "report"] = "repair"
 
 
+class Events(Section):
+    """How long events stay in Redis once every lane, and the ledger, has them.
+
+    `keep_seconds`: identity providers may repeat a request for so long and meet their first one.
+    `max_waiting`: a lane that is further behind goes through the whole directory instead.
+    """
+
+    keep_seconds: Annotated[Whole, Field(ge=0, le=2_592_000)] = 3600
+    max_waiting: Annotated[Whole, Field(ge=1000, le=100_000_000)] = 500_000
+
+
 class Guard(Section):
     """The brake for mass changes: how much may be taken from a tenant's users in one go.
 
@@ -133,6 +144,7 @@ class Settings(Section):
     worker: WorkerSettings = WorkerSettings()
     drift: Drift = Drift()
     guard: Guard = Guard()
+    events: Events = Events()
     ledger: LedgerSettings | None = None
     sentry: SentrySettings | None = None
     targets: Mapping[str, Target]

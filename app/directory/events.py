@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from app.directory.keys import Keys
 from app.directory.link import Link
+from app.directory.record import encode
+
+_TRIMMED = 200  # events in one call: a script keeps everybody else waiting
 
 _strings = msgspec.json.Decoder(list[str]).decode
 
@@ -61,6 +64,28 @@ async def read_some(link: Link, keys: Keys, seqs: Iterable[int]) -> list[Event]:
         pipe.xrange(keys.events, min=f"{seq}-0", max=f"{seq}-0")
     found = await link.call(pipe.execute())
     return [_parse(entry_id, fields) for entries in found for entry_id, fields in entries]
+
+
+async def trim(
+    link: Link,
+    keys: Keys,
+    lanes: Sequence[str],
+    awaited: Sequence[str],
+    *,
+    since_ms: int,
+    most: int,
+) -> int:
+    """Take some events from the log that none of `lanes` needs; return how many.
+
+    `since_ms`: what is younger stays, for identity providers that repeat a request. `most`: how
+    many events stay for a lane that is behind; it notices. `awaited`: lanes that are never left
+    behind.
+    """
+    return int(
+        await link.scripts.run(
+            "trim", keys.seq, encode(list(lanes)), encode(list(awaited)), since_ms, most, _TRIMMED
+        )
+    )
 
 
 def _parse(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:

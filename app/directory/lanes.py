@@ -52,7 +52,7 @@ class Held:
 
     `attempts`: how often in a row the target did not answer. `is_orphan`: its last holder never
     gave it back, so a statement of that one may still be on its way. `is_undecided`: it holds
-    losses of which nobody has said yet whether they are too many.
+    losses of which nobody has said yet whether they are too many. `seq`: the tenant's last event.
     """
 
     epoch: int
@@ -61,6 +61,7 @@ class Held:
     attempts: int
     is_orphan: bool
     is_undecided: bool
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,9 @@ class LaneStore:
         reply = await self._run("acquire", lease_ms)
         if not reply:
             return None
-        epoch, cursor, config, attempts, is_orphan, undecided = (part.decode() for part in reply)
+        epoch, cursor, config, attempts, is_orphan, undecided, seq = (
+            part.decode() for part in reply
+        )
         return Held(
             epoch=int(epoch),
             cursor=int(cursor),
@@ -170,6 +173,7 @@ class LaneStore:
             attempts=int(attempts),
             is_orphan=is_orphan == "1",
             is_undecided=undecided == "1",
+            seq=int(seq),
         )
 
     async def renew(self, epoch: int, lease_ms: int) -> bool:
@@ -384,6 +388,14 @@ class LaneStore:
         found = await self._link.call(self._link.redis.hgetall(self._key("held")))  # type: ignore[arg-type]
         return {i.decode(): raw for i, raw in found.items()}
 
+    async def missed(self, epoch: int, what: str) -> bool:
+        """Go through the whole directory, since events are gone; `what` is told till then."""
+        return bool(await self._run("missed", epoch, what))
+
+    async def last_seq(self) -> int:
+        """Return the tenant's last event."""
+        return int(await self._link.call(self._link.redis.get(self._keys.seq)) or 0)
+
     async def block(self, epoch: int, reason: str) -> bool:
         """Say why the lane holds something."""
         return bool(await self._run("block", epoch, reason))
@@ -452,7 +464,7 @@ def _status(  # noqa: PLR0917 - as Redis answers
     tenant, target = lane
     fields = {k.decode(): v.decode() for k, v in raw.items()}
     state: State = fields.get("state", "idle")  # type: ignore[assignment]
-    error, since = fields.get("error"), fields.get("since")
+    error, since = fields.get("error", fields.get("missed")), fields.get("since")
     if state in {"idle", "draining"} and "blocked" in fields:
         state, error, since = "blocked", fields["blocked"], fields.get("blocked_since")
     next_ms = fields.get("next")
@@ -505,7 +517,7 @@ class LaneCare:
     `resynced_ms`: when somebody last asked for a resync or looked for drift, 0 for never.
     `fingerprint`: of what the target had then. `revocations`: ids of the
     resources whose dead letter says that access is left which should be gone. `due`: how many are
-    to be looked at again by now.
+    to be looked at again by now. `cursor`: the last event that is applied, `seq`: that there is.
     """
 
     config: str
@@ -514,6 +526,8 @@ class LaneCare:
     fingerprint: str
     revocations: tuple[str, ...]
     due: int
+    cursor: int
+    seq: int
 
 
 async def read_care(
@@ -523,22 +537,34 @@ async def read_care(
     pipe = link.redis.pipeline(transaction=False)
     for tenant, target in lanes:
         keys = Keys(tenant)
-        pipe.hmget(keys.lane("lane", target), ["config", "resync", "resynced", "fingerprint"])
+        pipe.hmget(
+            keys.lane("lane", target), ["config", "resync", "resynced", "fingerprint", "cursor"]
+        )
         pipe.hvals(keys.lane("letters", target))
         pipe.zcount(keys.lane("suspects", target), "-inf", now_ms)
         pipe.zcount(keys.lane("ends", target), "-inf", now_ms)
+        pipe.get(keys.seq)
     found = await link.call(pipe.execute()) if lanes else []
-    cares = {}
-    for lane, (config, resync, resynced, fingerprint), letters, suspects, ends in zip(
-        lanes, found[::4], found[1::4], found[2::4], found[3::4], strict=True
-    ):
-        left = (letter for letter in map(_decode_letter, letters) if letter.revocation)
-        cares[lane] = LaneCare(
-            config=(config or b"").decode(),
-            is_resyncing=resync is not None,
-            resynced_ms=int(resynced or 0),
-            fingerprint=(fingerprint or b"").decode(),
-            revocations=tuple(letter.resource_id for letter in left),
-            due=suspects + ends,
-        )
-    return cares
+    parts = (found[at : at + 5] for at in range(0, len(found), 5))
+    return {lane: _care(*part) for lane, part in zip(lanes, parts, strict=True)}
+
+
+def _care(
+    fields: Sequence[bytes | None],
+    letters: Sequence[bytes],
+    suspects: int,
+    ends: int,
+    seq: bytes | None,
+) -> LaneCare:
+    config, resync, resynced, fingerprint, cursor = fields
+    left = (letter for letter in map(_decode_letter, letters) if letter.revocation)
+    return LaneCare(
+        config=(config or b"").decode(),
+        is_resyncing=resync is not None,
+        resynced_ms=int(resynced or 0),
+        fingerprint=(fingerprint or b"").decode(),
+        revocations=tuple(letter.resource_id for letter in left),
+        due=suspects + ends,
+        cursor=int(cursor or 0),
+        seq=int(seq or 0),
+    )

@@ -17,6 +17,7 @@ from app.config.schemas import DeclaredAttribute, DeclaredSchema
 from app.config.sentry import SentrySettings
 from app.config.settings import (
     Drift,
+    Events,
     Guard,
     Limits,
     ReceiverSettings,
@@ -47,6 +48,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[limits]": (Limits,),
     "[worker]": (WorkerSettings,),
     "[drift]": (Drift,),
+    "[events]": (Events,),
     "[guard]": (Guard,),
     "[ledger]": (LedgerSettings,),
     "[sentry]": (SentrySettings,),

@@ -86,6 +86,7 @@ class World:
     directory: Directory = field(init=False)
     store: LaneStore = field(init=False)
     target: Target = field(init=False)
+    heights: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.target = Target(self.pool, f"{self.tenant}_managed", Clock())
@@ -119,6 +120,7 @@ class World:
             clock=Clock(),
             rng=random.Random(1),
             facts=Facts(self.link, self.settings.ledger),
+            heights=self.heights,
         )
 
     @staticmethod
