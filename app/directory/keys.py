@@ -7,6 +7,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     events                  stream: the event log; entry `seq-0` is event `seq`
     facts                   stream: what the ledger gets besides events (`facts.py`)
     told                    hash: `TARGET/USER` -> digest of the access that the ledger was told of
+    rebuilding              string: there while the directory is filled again out of the ledger
     dirty                   hash: target -> ms since when the lane has something to do
     KIND:ID                 string: a header line (see `record.py`) and the SCIM document
     KINDs                   zset: id by the seq of its creation, the order of lists
@@ -110,6 +111,10 @@ class Keys:
     @property
     def told(self) -> str:
         return f"{self.prefix}told"
+
+    @property
+    def rebuilding(self) -> str:
+        return f"{self.prefix}rebuilding"
 
     @property
     def dirty(self) -> str:

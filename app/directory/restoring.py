@@ -1,0 +1,102 @@
+"""Filling an empty directory with what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from app.directory.keys import KINDS, LEDGER, Keys, Kind
+from app.directory.lanes import LaneStore
+from app.directory.link import Link
+from app.errors import DirectoryError
+from app.scim.text import fold
+
+_AT_ONCE = 1000
+
+
+class NotEmpty(DirectoryError):
+    """There is a directory already, and it is not one whose rebuilding was interrupted."""
+
+
+class Restoring:
+    """The rebuilding of one tenant's directory. What is done twice is there once."""
+
+    def __init__(self, link: Link, tenant: str) -> None:
+        self._link, self._tenant = link, tenant
+        self._keys = Keys(tenant)
+
+    async def begin(self, seq: int) -> None:
+        """Take the empty directory; `seq`: of the last event that it will have had.
+
+        Raises NotEmpty.
+        """
+        if not await self._link.scripts.run("restore_begin", self._keys.seq, seq):
+            raise NotEmpty(f"the directory of {self._tenant} is not empty")
+
+    async def resource(
+        self,
+        kind: Kind,
+        resource_id: str,
+        document: str,
+        *,
+        name: str,
+        external_id: str,
+        version: int,
+        document_version: int,
+        created_ms: int,
+        modified_ms: int,
+        ordered: int,
+    ) -> None:
+        await self._link.scripts.run(
+            "restore",
+            self._keys.seq,
+            kind,
+            resource_id,
+            document,
+            fold(name),
+            external_id,
+            version,
+            document_version,
+            created_ms,
+            modified_ms,
+            ordered,
+            KINDS[kind].name,
+        )
+
+    async def members(
+        self, group: str, members: Mapping[str, int], waiting: Mapping[str, int]
+    ) -> None:
+        """Put the members of a group back, each with the seq since when. `waiting`: those that are
+        no resources, with the time since when.
+        """
+        for part in _parts(list(members)):
+            pipe = self._link.redis.pipeline(transaction=False)
+            pipe.zadd(self._keys.members(group), {i: members[i] for i in part})
+            for member in part:
+                pipe.sadd(self._keys.member_of(member), group)
+            unknown = {f"{group}\0{i}": waiting[i] for i in part if i in waiting}
+            if unknown:
+                pipe.zadd(self._keys.pending, unknown)
+            await self._link.call(pipe.execute())
+
+    async def end(
+        self, links: Mapping[str, str], targets: Sequence[str], *, seq: int, head: str, now_ms: int
+    ) -> None:
+        """Let go of the directory: lanes go through it as a whole, the ledger goes on behind it."""
+        pipe = self._link.redis.pipeline(transaction=True)
+        if links:
+            pipe.hset(self._keys.links, mapping=dict(links))
+        written = {"cursor": str(seq), "head": head, "stated": f"done:{now_ms}"}
+        pipe.hset(self._keys.lane("lane", LEDGER), mapping=written)
+        for target in targets:
+            pipe.hset(self._keys.lane("lane", target), "cursor", str(seq))
+        pipe.delete(self._keys.rebuilding)
+        await self._link.call(pipe.execute())
+        for target in targets:
+            await LaneStore(self._link, self._tenant, target).ask(resync=True)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[list[str]]:
+    rest = iter(ids)
+    while part := list(islice(rest, _AT_ONCE)):
+        yield part

@@ -1,0 +1,208 @@
+"""A directory that is rebuilt from the ledger is the one that was lost, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.main import main
+from app.directory.directory import Directory
+from app.directory.keys import LEDGER, Keys
+from app.directory.lanes import LaneStore
+from app.sandbox.toml import render_toml
+from app.scim.members import MemberChange
+from tests.workers.ledger.conftest import ORIGIN, Told
+from workers.ledger.chain import Verification
+from workers.ledger.store import literal
+
+# What belongs to the directory itself; the rest of a tenant's keys are streams, lanes and tokens.
+PARTS = (
+    "seq",
+    "user",
+    "group",
+    "agent",
+    "application",
+    "members:",
+    "memberof:",
+    "pending",
+    "links",
+)
+
+
+async def directory(told: Told) -> dict[str, Any]:
+    """Return every key of the directory with what it holds."""
+    prefix, redis = Keys(told.tenant).prefix, told.link.redis
+    found: dict[str, Any] = {}
+    async for raw in redis.scan_iter(match=f"{prefix}*".replace("{", r"\{").replace("}", r"\}")):
+        key = raw.decode().removeprefix(prefix)
+        if not key.startswith(PARTS):
+            continue
+        match await redis.type(raw):
+            case b"string":
+                found[key] = await redis.get(raw)
+            case b"zset":
+                found[key] = await redis.zrange(raw, 0, -1, withscores=True)
+            case b"hash":
+                found[key] = await redis.hgetall(raw)  # type: ignore[misc]
+            case b"set":
+                found[key] = await redis.smembers(raw)  # type: ignore[misc]
+    return found
+
+
+async def lose(told: Told) -> None:
+    """Lose everything that Redis holds of the tenant."""
+    prefix = Keys(told.tenant).prefix.replace("{", r"\{").replace("}", r"\}")
+    async for key in told.link.redis.scan_iter(match=f"{prefix}*"):
+        await told.link.redis.delete(key)
+
+
+@pytest.fixture
+def rebuild(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    assert told.settings.ledger is not None
+    config = tmp_path / "scim.toml"
+    config.write_text(
+        render_toml(
+            {
+                "redis": {"url": told.settings.redis.url},
+                "ledger": {"url": told.settings.ledger.url},
+                "targets": {"main": {"hosts": ["127.0.0.1:1"]}},
+                "tenants": {told.tenant: {"targets": ["main"]}},
+            }
+        )
+    )
+
+    async def run(*options: str) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        words = ["directory", "rebuild", told.tenant, *options, "--config", str(config), "--json"]
+        code = await asyncio.to_thread(main, words)
+        said = capsys.readouterr()
+        return code, json.loads(said.out) if said.out else None, said.err
+
+    return run
+
+
+async def live(told: Told, rng: random.Random, changes: int) -> None:
+    """Have an identity provider do something of everything."""
+    users: list[str] = []
+    groups: list[str] = []
+    for number in range(changes):
+        match rng.choice(["user", "user", "group", "change", "members", "members", "delete"]):
+            case "user":
+                more = {"externalId": f"x/{number}"} if rng.random() < 0.5 else {}
+                users.append(await told.user(f"Üser{number}/\x7f@acme.example", **more))
+            case "group":
+                some = rng.sample(users, min(len(users), 3))
+                unknown = [f"unknown-{number}"] if rng.random() < 0.3 else []
+                keys = (f"name:g{number}",) if rng.random() < 0.5 else ()
+                groups.append(await told.group(f"G{number}", *some, *unknown, keys=keys))
+            case "change" if users:
+                await told.set_user(rng.choice(users), active=rng.random() < 0.5, title=str(number))
+            case "members" if groups and users:
+                stored = await told.directory.get("group", group := rng.choice(groups))
+                assert stored is not None
+                change = MemberChange(
+                    add=tuple(rng.sample(users, min(len(users), 2))),
+                    remove=tuple(rng.sample(users, min(len(users), 1))),
+                )
+                document = stored.document | ({"displayName": f"{group}!"} if number % 5 else {})
+                await told.directory.update("group", stored, document, ORIGIN, members=change)
+            case "delete" if len(users) > 3:
+                await told.directory.delete("user", users.pop(rng.randrange(3)), ORIGIN)
+    if groups:
+        await told.directory.delete("group", groups[0], ORIGIN)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_rebuilt_directory_is_the_same_to_the_byte(
+    seed: int, told: Told, rebuild: Any
+) -> None:
+    await live(told, random.Random(seed), 80)
+    await told.write()
+    before = await directory(told)
+    await lose(told)
+    code, done, said = await rebuild()
+    assert (code, said) == (0, "")
+    assert done["seq"] == int(before["seq"])
+    assert await directory(told) == before
+
+
+async def test_a_directory_from_before_its_ledger_is_rebuilt_too(told: Told, rebuild: Any) -> None:
+    with_ledger = told.directory
+    told.directory = Directory(told.link, told.tenant, ["main"])
+    await live(told, random.Random(9), 60)
+    told.directory = with_ledger
+    await told.write()
+    await told.write()
+    await live(told, random.Random(10), 0)
+    before = await directory(told)
+    await lose(told)
+    assert (await rebuild())[0] == 0
+    after = await directory(told)
+    # Since when somebody waits who is no resource is not told: only that they do.
+    assert {k for k, _ in after.pop("pending", [])} == {k for k, _ in before.pop("pending", [])}
+    assert after == before
+
+
+async def test_life_goes_on_after_a_rebuild(told: Told, rebuild: Any) -> None:
+    ana = await told.user("ana")
+    await told.write()
+    await lose(told)
+    await rebuild()
+    status = await LaneStore(told.link, told.tenant, "main").status()
+    assert status.applied_seq == status.last_seq == 1
+    assert await told.link.redis.hget(Keys(told.tenant).lane("lane", "main"), "resync")  # type: ignore[misc]
+    await told.set_user(ana, active=False)
+    await told.write()
+    assert [e.seq for e in await told.events()] == [1, 2]
+    assert not list(Verification().check(await told.events()))
+    assert (await told.progress()).cursor == 2
+    actions = await told.rows("admin_actions", "groupArray(action)")
+    assert list(actions) == ["directory.rebuilt"]
+
+
+async def test_a_directory_that_is_there_is_not_touched(told: Told, rebuild: Any) -> None:
+    await told.user("ana")
+    await told.write()
+    before = await directory(told)
+    code, _, said = await rebuild()
+    assert code == 1
+    assert "not empty" in said
+    assert await directory(told) == before
+
+
+async def test_an_interrupted_rebuild_is_run_again(told: Told, rebuild: Any) -> None:
+    await live(told, random.Random(5), 40)
+    await told.write()
+    before = await directory(told)
+    await lose(told)
+    await told.link.redis.set(Keys(told.tenant).rebuilding, "1")
+    await told.link.redis.set(Keys(told.tenant).seq, 1)
+    assert (await rebuild())[0] == 0
+    assert await directory(told) == before
+
+
+async def test_events_that_were_changed_by_hand_are_not_believed(told: Told, rebuild: Any) -> None:
+    await told.user("ana")
+    await told.user("bo")
+    await told.write()
+    await told.store.query(
+        "ALTER TABLE events UPDATE after = replaceAll(after, 'bo', 'mallory')"
+        f" WHERE tenant = {literal(told.tenant)} AND seq = 2 SETTINGS mutations_sync = 2"
+    )
+    await lose(told)
+    code, _, said = await rebuild()
+    assert code == 1
+    assert "broken at seq 2" in said
+    assert (await rebuild("--despite-breaks"))[0] == 0
+
+
+async def test_a_ledger_that_knows_nothing_is_told_as_such(told: Told, rebuild: Any) -> None:
+    code, _, said = await rebuild()
+    assert code == 1
+    assert "no event" in said
+    assert not await told.link.redis.exists(Keys(told.tenant).lane("lane", LEDGER))
