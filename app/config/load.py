@@ -106,6 +106,8 @@ class _Loading:
             redis = self._with_files("redis", redis)
         if ledger is not None:
             ledger = self._with_files("ledger", ledger)
+        if receiver is not None:
+            receiver = self._with_tls_files(receiver)
         targets = {name: self._with_files(f"targets.{name}", one) for name, one in targets.items()}
         if self._problems or not (
             redis and receiver and limits and worker and drift and guard and events
@@ -203,6 +205,15 @@ class _Loading:
             if not ca_file.is_file():
                 self._tell(f"{key}.ca_file", f"there is no file {ca_file}")
         return account.model_copy(update=update)
+
+    def _with_tls_files(self, receiver: ReceiverSettings) -> ReceiverSettings:
+        update: dict[str, object] = {}
+        for name in ("tls_certificate", "tls_key"):
+            if (path := getattr(receiver, name)) is not None:
+                update[name] = file = self._base / path
+                if not file.is_file():
+                    self._tell(f"receiver.{name}", f"there is no file {file}")
+        return receiver.model_copy(update=update)
 
     def _password(self, key: str, account: Account) -> str | None:
         if (variable := account.password_env) is not None:

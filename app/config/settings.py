@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -53,13 +54,22 @@ class ReceiverSettings(Section):
 
     `public_url`: what clients call it, where a proxy stands before it; locations of resources begin
     with it. Without it they begin with the scheme and the host of the request. `trusted_proxies`:
-    whose X-Forwarded-For is believed.
+    whose X-Forwarded-For and X-Forwarded-Proto are believed. `tls_certificate`, `tls_key`: PEM
+    files; with them it speaks TLS.
     """
 
     host: Text = "127.0.0.1"
     port: Annotated[Whole, Field(ge=0, le=65535)] = 8080
     public_url: Annotated[Text, AfterValidator(_public_url)] | None = None
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(parse_network)], ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        for one, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
+            if one in raw and other not in raw:
+                yield one, f"has no use without {other}; name both files or none"
 
 
 class Limits(Section):

@@ -35,6 +35,13 @@ def _client(peer: str, forwarded: tuple[str, ...], proxies: tuple[Network, ...])
     return str(address)
 
 
+@lru_cache(maxsize=4096)
+def is_proxy(peer: str | None, proxies: tuple[Network, ...]) -> bool:
+    """Whether who opened the connection is a proxy of ours."""
+    address = parse_address(peer or "")
+    return address is not None and is_in(address, proxies)
+
+
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address that `text` is; an IPv4 address inside an IPv6 one as IPv4."""
     try:

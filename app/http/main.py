@@ -22,6 +22,7 @@ from app.http.middleware import answer_errors, authenticate, identify
 from app.http.quirks import QuirkCounter
 from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.routes import add_routes
+from app.http.tls import Certificate
 from app.http.unanswered import Unanswered
 from app.http.wire import Runner
 from app.metrics.declared import Metrics
@@ -118,6 +119,7 @@ async def serve(
     every request is a 503. SIGHUP rereads the configuration; a broken one changes nothing and is
     logged.
     """
+    certificate = _certificate(settings)
     receiver = build_receiver(settings, allow_volatile_redis=allow_volatile_redis)
     await _refuse_volatile(receiver)
     stop = asyncio.Event()
@@ -129,12 +131,17 @@ async def serve(
     await runner.setup()
     _collect_rarely()
     try:
-        await web.TCPSite(runner, host, port, reuse_port=reuse_port or None).start()
+        context = certificate.context if certificate is not None else None
+        site = web.TCPSite(runner, host, port, reuse_port=reuse_port or None, ssl_context=context)
+        await site.start()
         log.info("receiver.started", host=host, port=port, tenants=len(receiver.tenants))
         async with asyncio.TaskGroup() as tasks:
-            check = tasks.create_task(_admit(receiver))
+            beside = [tasks.create_task(_admit(receiver))]
+            if certificate is not None:
+                beside.append(tasks.create_task(certificate.kept_fresh()))
             await stop.wait()
-            check.cancel()
+            for task in beside:
+                task.cancel()
     finally:
         await runner.cleanup()
     log.info("receiver.stopped")
@@ -148,6 +155,14 @@ def _collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """Return what TLS is spoken with. Raises ConfigError if the files don't belong together."""
+    at = settings.receiver
+    if at.tls_certificate is None or at.tls_key is None:
+        return None
+    return Certificate(at.tls_certificate, at.tls_key)
 
 
 async def _refuse_volatile(receiver: Receiver) -> None:

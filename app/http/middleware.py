@@ -21,7 +21,7 @@ from app.errors import (
     ServerError,
     Unavailable,
 )
-from app.http.address import client_address, user_agent
+from app.http.address import client_address, is_proxy, user_agent
 from app.http.answers import error_answer
 from app.http.receiver import CALLER, RECEIVER, REQUEST_ID, Caller, Receiver
 
@@ -114,7 +114,14 @@ def _reads(request: web.Request) -> bool:
 
 def _root(request: web.Request, settings: Settings) -> str:
     """Return what stands before the path: as configured, else as the client called it."""
-    return settings.receiver.public_url or f"{request.scheme}://{_host(request)}"
+    return settings.receiver.public_url or f"{_scheme(request, settings)}://{_host(request)}"
+
+
+def _scheme(request: web.Request, settings: Settings) -> str:
+    """Return what the client spoke: a proxy that ends TLS tells, if it is one of ours."""
+    told = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+    is_ours = is_proxy(request.remote, settings.receiver.trusted_proxies)
+    return told if is_ours and told in {"http", "https"} else request.scheme
 
 
 def _host(request: web.Request) -> str:
