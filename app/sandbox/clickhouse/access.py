@@ -28,7 +28,8 @@ from app.sandbox.clickhouse.access_statements import (
     parse_access_statement,
 )
 from app.sandbox.clickhouse.credentials import Method
-from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineSession
+from app.sandbox.clickhouse.engine import Engine, EngineSession
+from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.journal import Journal
 from app.sandbox.clickhouse.shared_journal import SharedJournal

@@ -26,8 +26,8 @@ _PASSWORDS = {
     "PLAINTEXT": "plaintext_password",
 }
 _OTHERS = {"LDAP", "KERBEROS", "SSL_CERTIFICATE", "SSH_KEY", "HTTP", "JWT"}
-_ENTITY_VERBS = {"CREATE", "ALTER", "DROP", "MOVE"}
-_READ_ONLY = "default"
+# What a server's users.xml holds, by the keyword of its kind.
+USERS_XML = {"USER": ("default",), "PROFILE": ("default", "readonly"), "QUOTA": ("default",)}
 _WITHOUT_SECRET = {"NO_PASSWORD", "NO_AUTHENTICATION"}
 _PASSWORD_METHOD = re.compile(r"(SHA256|DOUBLE_SHA1|SCRAM_SHA256|BCRYPT|PLAINTEXT)_(PASSWORD|HASH)")
 _CLAUSE_WORDS = {"CN", "SAN", "SERVER", "SCHEME", "REALM", "KEY", "TYPE", "BY", "CLAIMS"}
@@ -125,25 +125,38 @@ def _after_user(tokens: Sequence[Token]) -> int:
 def _of_users_xml(tokens: Sequence[Token], caller: str) -> tuple[str | None, str]:
     """Return which entity of users.xml a statement is about, and the right that it takes.
 
-    A server reads its first user, profile and quota, all called `default`, from a file and refuses
-    every statement about them with 495, whatever it would do.
+    A server reads its first user, profiles and quota from a file and refuses every statement about
+    them with 495, whatever it would do.
     """
-    for i, token in enumerate(tokens[:6]):
-        if token.is_word("USER", "PROFILE", "QUOTA") and tokens[0].is_word(*_ENTITY_VERBS):
-            if _READ_ONLY not in _names(tokens, i + 1):
-                return None, ""
-            what = "SETTINGS PROFILE" if token.value == "PROFILE" else token.value
-            where = f" ON {render_name(_READ_ONLY)}" if what == "USER" else " ON *.*"
-            return f"{what.lower()} `{_READ_ONLY}`", f"{tokens[0].value} {what}{where}"
-    word = "FROM" if tokens[0].is_word("REVOKE") else "TO"
-    if tokens[0].is_word("GRANT", "REVOKE", "SET"):
-        at = find_grantees(tokens, word)
+    verb = tokens[0]
+    if verb.is_word("GRANT", "REVOKE", "SET"):
+        at = find_grantees(tokens, "FROM" if verb.is_word("REVOKE") else "TO")
         names = _names(tokens, at) if at else ()
         if any(token.is_word("CURRENT_USER", "CURRENTUSER") for token in tokens[at:]):
             names += (caller,)
-        if _READ_ONLY in names:
-            return f"user `{_READ_ONLY}`", "ROLE ADMIN ON *.*"
+        kind = "USER"
+        right = "ROLE ADMIN ON *.*"
+    else:
+        at = _after(tokens, 0, "OR", "REPLACE")
+        at = _after(tokens, at, "SETTINGS")
+        kind = tokens[at + 1].value if at + 1 < len(tokens) else ""
+        names = _names(tokens, at + 2)
+        what = "SETTINGS PROFILE" if kind == "PROFILE" else kind
+        right = f"{verb.value} {what} ON {'default' if kind == 'USER' else '*.*'}"
+    for name in names:
+        if name in USERS_XML.get(kind, ()):
+            called = "settings profile" if kind == "PROFILE" else kind.lower()
+            return f"{called} `{name}`", right
     return None, ""
+
+
+def _after(tokens: Sequence[Token], at: int, *words: str) -> int:
+    """Return where the last of `words` stands, if they follow the token at `at`, else `at`."""
+    followers = tokens[at + 1 : at + 1 + len(words)]
+    there = len(followers) == len(words) and all(
+        token.is_word(word) for token, word in zip(followers, words, strict=True)
+    )
+    return at + len(words) if there else at
 
 
 def first_entities(sql: str, count: int) -> str:

@@ -18,7 +18,8 @@ from enum import StrEnum
 
 from app.sandbox.clickhouse.access import Access
 from app.sandbox.clickhouse.access_statements import parse_access_statement
-from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineSession
+from app.sandbox.clickhouse.engine import Engine, EngineSession
+from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.keeper import Keeper, Outcome, Task
 from app.sandbox.clickhouse.membership import Membership

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from app.sandbox.clickhouse.engine_config import USERS
 from app.sandbox.clickhouse.faults import CannotStart, ServerError, parse_engine_error
 from app.sandbox.clickhouse.opening import open_access_control
 from app.sandbox.clickhouse.queries import Counts
@@ -20,23 +21,6 @@ from app.sandbox.clickhouse.tokens import render_name
 ADMIN = "default"
 _ERROR_NAMES = "SELECT number, errorCodeToName(number) AS name FROM numbers(2000) WHERE name != ''"
 
-# The engine reads it from the working directory, as its config.xml says. Default's rights are those
-# that a server's `default` has once access_management is on.
-_USERS = f"""<clickhouse>
-<profiles><default/></profiles>
-<quotas><default/></quotas>
-<users><{ADMIN}>
-  <password></password>
-  <networks><ip>::/0</ip></networks>
-  <profile>default</profile>
-  <quota>default</quota>
-  <access_management>1</access_management>
-  <named_collection_control>1</named_collection_control>
-  <show_named_collections>1</show_named_collections>
-  <show_named_collections_secrets>1</show_named_collections_secrets>
-</{ADMIN}></users>
-</clickhouse>
-"""
 # What the embedded engine sets and a server does not.
 _AS_A_SERVER = "SET implicit_select = 0, allow_introspection_functions = 0"
 
@@ -65,7 +49,7 @@ class Engine:
         Raises CannotStart where it is not a build that is known.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "users.xml").write_text(_USERS)
+        (directory / "users.xml").write_text(USERS)
         (directory / "config.xml").write_text(config)
         os.chdir(directory)
         import chdb  # noqa: PLC0415  half a second and 300 MB, and it reads the working directory

@@ -1,7 +1,8 @@
-"""The engine's config.xml: what it knows of the server around it.
+"""The engine's files: config.xml, what it knows of the server around it, and users.xml.
 
-From it come `system.clusters`, `system.macros`, `tcpPort()`, and which node of a cluster is this
-one.
+From the first come `system.clusters`, `system.macros`, `tcpPort()`, and which node of a cluster is
+this one. The second is what a server's package brings: the user, profiles and quota that no
+statement can change. Its `default` has the rights that it has once access_management is on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,31 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from app.sandbox.clickhouse.membership import Membership
+
+ADMIN = "default"
+
+USERS = f"""<clickhouse>
+<profiles><default/><readonly><readonly>1</readonly></readonly></profiles>
+<quotas><default><interval>
+  <duration>3600</duration>
+  <queries>0</queries>
+  <errors>0</errors>
+  <result_rows>0</result_rows>
+  <read_rows>0</read_rows>
+  <execution_time>0</execution_time>
+</interval></default></quotas>
+<users><{ADMIN}>
+  <password></password>
+  <networks><ip>::/0</ip></networks>
+  <profile>default</profile>
+  <quota>default</quota>
+  <access_management>1</access_management>
+  <named_collection_control>1</named_collection_control>
+  <show_named_collections>1</show_named_collections>
+  <show_named_collections_secrets>1</show_named_collections_secrets>
+</{ADMIN}></users>
+</clickhouse>
+"""
 
 
 def render_config(port: int, membership: Membership | None) -> str:

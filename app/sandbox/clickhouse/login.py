@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.sandbox.clickhouse.access import Access
 from app.sandbox.clickhouse.credentials import first_opened
-from app.sandbox.clickhouse.engine import ADMIN, Engine
+from app.sandbox.clickhouse.engine import Engine
+from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.hosts import Hosts
 from app.sandbox.clickhouse.tokens import render_name, render_text
@@ -26,10 +28,10 @@ _USER = """
 SELECT arrayMap(a -> toString(a), auth_type), arrayMap(t -> toUnixTimestamp(t), valid_until),
     host_ip, host_names, host_names_regexp, host_names_like, default_database
 FROM system.users WHERE name = """
-_HAVE_SETTINGS = (
-    "SELECT count() > 0 FROM system.settings_profile_elements WHERE setting_name IS NOT NULL"
+_NAMES = (
+    "SELECT DISTINCT setting_name FROM system.settings_profile_elements "
+    "WHERE setting_name IS NOT NULL AND value IS NOT NULL"
 )
-_CHANGED = "SELECT name, value FROM system.settings WHERE changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,17 @@ class Login:
 
 
 class Doorkeeper:
+    """What it asked the engine about a user it remembers until users or roles change."""
+
     def __init__(self, engine: Engine, access: Access) -> None:
         self._access = access
         self._session = engine.connect()
         self._lock = threading.Lock()
         self._slowest_hash_s = 0.0
-        self._settings_at = (-1, False)
+        self._generation = -1  # of the users and roles that the next three are about
+        self._rows: dict[str, list[list[Any]]] = {}
+        self._settings: dict[str, dict[str, str]] = {}
+        self._names: list[str] | None = None  # of all settings that any profile or user sets
 
     def admit(self, user: str, password: str, address: str) -> Login:
         """Let the user in, or raise ServerError 516. Blocks: hashing, DNS, the engine."""
@@ -75,8 +82,7 @@ class Doorkeeper:
 
     def _try(self, user: str, password: str, address: str) -> Login | None:
         methods = self._access.methods(user)
-        with self._lock:
-            rows = self._session.rows(_USER + render_text(user))
+        rows = self._ask(user)
         started = time.monotonic()
         opened = first_opened(methods, password)
         self._slowest_hash_s = max(self._slowest_hash_s, time.monotonic() - started)
@@ -90,25 +96,50 @@ class Doorkeeper:
             return None
         if not Hosts(ips, names, regexps, likes).contain(address):
             return None
-        return Login(
-            user=user, expires_at=expires_at, database=database, settings=self._settings(user)
-        )
+        settings = self._settings_of(user)
+        return Login(user=user, expires_at=expires_at, database=database, settings=settings)
 
-    def _settings(self, user: str) -> dict[str, str]:
-        """Return the settings that the user starts with.
+    def _ask(self, user: str) -> list[list[Any]]:
+        """Return the user's row of system.users. Nothing is remembered of those who have none."""
+        with self._lock:
+            self._forget_what_is_old()
+            if user not in self._rows:
+                rows = self._session.rows(_USER + render_text(user))
+                if not rows:
+                    return []
+                self._rows[user] = rows
+            return self._rows[user]
+
+    def _settings_of(self, user: str) -> dict[str, str]:
+        """Return the settings that the user starts with, where they are not everybody's.
 
         EXECUTE AS without a statement takes over the user's constraints but not its values; with
-        one it takes both, so it is asked.
+        one it takes both, so it is asked. The question reads no table, for no quota to count it.
         """
+        if user == ADMIN:
+            return {}  # its profile is in users.xml, and has none
         with self._lock:
-            generation = self._access.generation
-            if self._settings_at[0] != generation:
-                (found,) = self._session.rows(_HAVE_SETTINGS)
-                self._settings_at = (generation, bool(found[0]))
-            if not self._settings_at[1]:
-                return {}
-            theirs = self._session.rows(f"EXECUTE AS {render_name(user)} {_CHANGED}")
-            ours = {name for name, _ in self._session.rows(_CHANGED)}
-        return {
-            name: value for name, value in theirs if name not in ours and name != "readonly"
-        } | {name: value for name, value in theirs if name == "readonly"}
+            self._forget_what_is_old()
+            if self._names is None:
+                self._names = [name for (name,) in self._session.rows(_NAMES)]
+            if user not in self._settings and self._names:
+                values = ", ".join(
+                    f"toString(getSettingOrDefault({render_text(name)}, ''))"
+                    for name in self._names
+                )
+                (ours,) = self._session.rows(f"SELECT {values}")
+                (theirs,) = self._session.rows(f"EXECUTE AS {render_name(user)} SELECT {values}")
+                self._settings[user] = {
+                    name: value
+                    for name, value, usual in zip(self._names, theirs, ours, strict=True)
+                    if value != usual
+                }
+            return self._settings.get(user, {})
+
+    def _forget_what_is_old(self) -> None:
+        generation = self._access.generation
+        if self._generation != generation:
+            self._generation = generation
+            self._rows.clear()
+            self._settings.clear()
+            self._names = None

@@ -66,7 +66,8 @@ def open_access_control(library: Path, query: Callable[[str], object], name: str
     control, storage = _listen(image, processor, query)
     inner = _inner_storage(storage, image)
     switches = _switches(control)
-    _rename(storage, name.encode())
+    for named in (storage, storage + inner):
+        _rename(named, name.encode())
     _redirect(image, processor, inner)
     for switch in (*_SERVER_DEFAULTS, _IMPERSONATION):
         ctypes.memset(switches + switch, 1, 1)

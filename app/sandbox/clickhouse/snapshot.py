@@ -13,11 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from app.sandbox.clickhouse.access_statements import find_grantees, starts_method
+from app.sandbox.clickhouse.access_statements import USERS_XML, find_grantees, starts_method
 from app.sandbox.clickhouse.credentials import Method
 from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens, render_name, render_text
 
-_READ_ONLY = "default"  # the user, profile and quota of users.xml
 _LIKE_NAMES = ("NONE", "ANY", "CURRENT_USER")
 _QUOTED = re.compile(f"`({'|'.join(_LIKE_NAMES)})`", re.IGNORECASE)
 _AT_ONCE = 200  # names in one statement
@@ -75,13 +74,13 @@ def _sort(
             if len(tokens) > 3:
                 parts.given.append(f"ALTER {sql[tokens[1].start :]}")
         case ["CREATE", "SETTINGS", "PROFILE"]:
-            if tokens[3].value != _READ_ONLY:
+            if tokens[3].value not in USERS_XML["PROFILE"]:
                 parts.profiles.append(tokens[3].raw)
                 if len(tokens) > 4:
                     parts.given.append(f"ALTER {sql[tokens[1].start :]}")
         case ["GRANT" | "REVOKE", *_]:
             _grant(sql, tokens, parts)
-        case ["CREATE", "QUOTA", _] if _value(tokens[2]) == _READ_ONLY:
+        case ["CREATE", "QUOTA", _] if _value(tokens[2]) in USERS_XML["QUOTA"]:
             pass
         case _:
             parts.given.append(sql)
@@ -107,7 +106,7 @@ def _user(
 ) -> None:
     """Split a user into what stands alone, and roles, settings and grantees that need others."""
     name = _value(tokens[2])
-    if name == _READ_ONLY:
+    if name in USERS_XML["USER"]:
         return
     later = next((i for i in range(3, len(tokens)) if _refers(tokens, i)), len(tokens))
     end = tokens[later].start if later < len(tokens) else len(sql)
@@ -156,7 +155,7 @@ def _render_method(method: Method) -> str:
 def _grant(sql: str, tokens: Sequence[Token], parts: _Parts) -> None:
     at = find_grantees(tokens, "TO", "FROM")
     grantee = tokens[at]
-    if _value(grantee) == _READ_ONLY or tokens[1].is_word("NONE"):
+    if _value(grantee) in USERS_XML["USER"] or tokens[1].is_word("NONE"):
         return
     if any(token.is_word("ON") for token in tokens[:at]):
         parts.grants.append(sql)

@@ -7,11 +7,13 @@ Rights are the engine's to check: the session becomes its user by EXECUTE AS, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from app.sandbox.clickhouse.access import Access
 from app.sandbox.clickhouse.cluster import Cluster, unknown_cluster
-from app.sandbox.clickhouse.engine import ADMIN, Engine, EngineInsert, EngineSession
+from app.sandbox.clickhouse.engine import Engine, EngineInsert, EngineSession
+from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.kill import run_kill
 from app.sandbox.clickhouse.login import Login
@@ -22,6 +24,7 @@ from app.sandbox.clickhouse.statements import Statement, Use
 from app.sandbox.clickhouse.tokens import render_name, render_text
 from app.sandbox.clickhouse.wire import header_block
 
+_T = TypeVar("_T")
 _SYNTAX_ERROR, _READONLY = 62, 164
 _READS_BY_GET = (
     " For queries over HTTP, method GET implies readonly. You should use method POST for modifying "
@@ -108,7 +111,7 @@ class UserSession:
             empty = False
             yield block
         if empty:
-            described = self._session.rows(f"DESCRIBE ({sql}\n)")
+            described = self._ask(lambda session: session.rows(f"DESCRIBE ({sql}\n)"))
             yield header_block((name, kind) for name, kind, *_ in described)
 
     def run(
@@ -140,7 +143,7 @@ class UserSession:
         """Return the columns of a statement that shows something and found nothing."""
         if not sql.lstrip()[:4].upper().startswith("SHOW"):
             return b""
-        columns = self._session.columns(sql)
+        columns = self._ask(lambda session: session.columns(sql))
         return header_block(columns) if columns else b""
 
     @property
@@ -157,21 +160,29 @@ class UserSession:
         return self._session.insert(statement.sql, statement.settings, statement.format)
 
     def begin_insert(self, statement: Statement) -> tuple[bytes, EngineInsert]:
-        """Return the columns that the client is to send, and where its blocks go."""
+        """Return the columns that the client is to send, and where its blocks go.
+
+        What the user may not do is refused when they are there.
+        """
         try:
-            columns = self._insert_columns(self._session, statement)
+            columns = self._ask(lambda session: self._insert_columns(session, statement))
         except ServerError:
             self._session.insert(statement.sql).finish()  # says what is wrong with the INSERT
-            columns = self._columns_of_others(statement)
+            raise
         return header_block(columns), self._session.insert(statement.sql, statement.settings)
 
-    def _columns_of_others(self, statement: Statement) -> list[tuple[str, str]]:
-        """Return the columns where the user may INSERT into some, and so may not DESCRIBE all."""
+    def _ask(self, question: Callable[[EngineSession], list[_T]]) -> list[_T]:
+        """Ask a session that is not the user's first, so that no quota of the user pays for it.
+
+        The user's own knows more: parameters and temporary tables.
+        """
         admin = self._engine.connect()
         try:
             if self._database:
                 admin.run(f"USE {render_name(self._database)}")
-            return self._insert_columns(admin, statement)
+            return question(admin)
+        except ServerError:
+            return question(self._session)
         finally:
             admin.close()
 

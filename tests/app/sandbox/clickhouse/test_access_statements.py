@@ -138,6 +138,11 @@ READ_ONLY = {
     "CREATE USER a DEFAULT ROLE r": None,
     "GRANT default TO a": None,
     "CREATE ROLE default": None,
+    "CREATE ROLE r SETTINGS PROFILE 'default'": None,
+    "CREATE USER OR REPLACE a, default": "user `default`",
+    "DROP PROFILE IF EXISTS readonly": "settings profile `readonly`",
+    "DROP USER readonly": None,
+    "CREATE QUOTA q FOR INTERVAL 1 hour MAX queries = 1 TO default": None,
     "ALTER USER a SETTINGS PROFILE default": None,
 }
 

@@ -251,3 +251,39 @@ async def test_a_greeting_that_promises_gigabytes_is_let_go(sql: Sql) -> None:
     writer.write(b"\x00" + b"\xff\xff\xff\xff\x7f" + struct.pack("<Q", 0))
     assert await reader.read() == b""
     writer.close()
+
+
+QUOTA = "SELECT queries, query_selects, query_inserts FROM system.quotas_usage WHERE quota_name = "
+COUNTED = {  # a statement, and what a quota counts of it
+    "select": ("SELECT a FROM quota_table", (1, 1, 0)),
+    "nothing found": ("SELECT a FROM quota_table WHERE a = 99", (1, 1, 0)),
+    "insert of rows": ("INSERT INTO quota_table VALUES", (1, 0, 1)),
+    "show nothing": ("SHOW TABLES LIKE 'no such table'", (1, 1, 0)),
+}
+
+
+@pytest.mark.parametrize(("text", "counted"), COUNTED.values(), ids=COUNTED.keys())
+async def test_a_quota_counts_what_the_client_sent_and_nothing_else(
+    sql: Sql, text: str, counted: tuple[int, int, int]
+) -> None:
+    await sql("CREATE TABLE IF NOT EXISTS quota_table (a Int8) ENGINE = Memory")
+    await sql("CREATE USER OR REPLACE quota_user SETTINGS max_threads = 2")
+    await sql("GRANT SELECT, INSERT ON default.quota_table TO quota_user")
+    limits = "MAX queries = 9, query_selects = 9, query_inserts = 9"
+    await sql(f"CREATE QUOTA OR REPLACE q_count FOR INTERVAL 10 YEAR {limits} TO quota_user")
+    rows = [(1,), (2,)] if text.startswith("INSERT") else None
+    await sql(text, rows, user="quota_user")
+    assert await sql(f"{QUOTA} 'q_count'") == [counted]
+    await sql("DROP QUOTA q_count")
+
+
+async def test_roles_take_the_profiles_of_users_xml(sql: Sql) -> None:
+    await sql("CREATE ROLE OR REPLACE prof_role SETTINGS PROFILE 'readonly', PROFILE default")
+    await sql("CREATE USER OR REPLACE prof_user")
+    await sql("GRANT prof_role TO prof_user")
+    assert await sql.code("CREATE TABLE prof_table (a Int8) ENGINE = Memory", user="prof_user") in {
+        164,
+        497,
+    }
+    assert await sql("SELECT getSetting('readonly')", user="prof_user") == [(1,)]
+    assert await sql.code("ALTER SETTINGS PROFILE readonly SETTINGS max_threads = 1") == 495
