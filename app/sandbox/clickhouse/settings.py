@@ -30,6 +30,11 @@ class QuerySettings:
         self._before: dict[str, str | None] = {}  # None: the engine's default
         self._now: dict[str, str] = {}
 
+    @property
+    def are_untouched(self) -> bool:
+        """Whether neither the query nor the client has changed what the session began with."""
+        return not self._now and not self._set_by_client
+
     def note_set(self) -> None:
         """The client has run SET: what to go back to is the engine's to say from here on."""
         self._set_by_client = True

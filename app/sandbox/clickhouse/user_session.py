@@ -38,6 +38,7 @@ class UserSession:
         """Raises ServerError 81 where the database does not exist, as a server does at log-in."""
         self._engine, self._login = engine, login
         self._user, self._database = login.user, database or login.database
+        self._temporary = False  # whether there may be tables of this session alone
         self._open()
 
     def _open(self) -> None:
@@ -137,6 +138,7 @@ class UserSession:
                 )
                 return result
             case _:
+                self._temporary |= "TEMPORARY" in sql.upper()
                 return self._session.run(sql) or self._header(sql)
 
     def _header(self, sql: str) -> bytes:
@@ -172,10 +174,13 @@ class UserSession:
         return header_block(columns), self._session.insert(statement.sql, statement.settings)
 
     def _ask(self, question: Callable[[EngineSession], list[_T]]) -> list[_T]:
-        """Ask a session that is not the user's first, so that no quota of the user pays for it.
+        """Ask a session that is not the user's, so that no quota of the user pays for it.
 
-        The user's own knows more: parameters and temporary tables.
+        The user's own knows more: settings, parameters, temporary tables. It is asked where it has
+        any, or the other one cannot tell.
         """
+        if self._temporary or not self._settings.are_untouched:
+            return question(self._session)
         admin = self._engine.connect()
         try:
             if self._database:
