@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -83,6 +84,21 @@ class Batch:
         self.requests.append(event.request_id)
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many users of a lane take about BATCH_S: a revocation waits for a batch that long."""
+
+    users_per_s: float = math.inf
+
+    def note(self, users: int, seconds: float) -> None:
+        """Count a batch; a small one tells little."""
+        if users >= _LEAST_USERS:
+            self.users_per_s = users / max(seconds, 0.001)
+
+    def size(self, most: int) -> int:
+        return max(min(_LEAST_USERS, most), int(min(most, self.users_per_s * BATCH_S)))
+
+
 class Work:
     """Reads what a lane has to do. Its holder is the only one that moves the lane on."""
 
@@ -96,6 +112,7 @@ class Work:
         role_map: RoleMap,
         max_events: int,
         max_users: int,
+        pace: Pace,
     ) -> None:
         """`role_map`: the tenant's, which a resync links to groups."""
         self._link, self._store, self._subjects = link, store, subjects
@@ -103,13 +120,11 @@ class Work:
         self._keys = Keys(store.tenant)
         self._role_map = role_map
         self._max_events, self._max_users = max_events, max_users
-        self._size = max_users
+        self._pace = pace
 
-    def took(self, users: int, seconds: float) -> None:
-        """Make the next batches as large as the target is fast: a revocation waits for one."""
-        if users:
-            size = round(users / max(seconds, 0.001) * BATCH_S)
-            self._size = max(_LEAST_USERS, min(self._max_users, size))
+    @property
+    def _size(self) -> int:
+        return self._pace.size(self._max_users)
 
     async def next(self, cursor: int) -> Batch:
         """Return the next batch: events in their order, then the to-do list, then the resync.
@@ -130,7 +145,7 @@ class Work:
 
     async def ahead(self, cursor: int, beyond: int) -> Batch:
         """Return who loses access by events after `beyond`, in a batch for that alone."""
-        batch = Batch(cursor=cursor, ahead=await self._store.express(beyond, self._max_users))
+        batch = Batch(cursor=cursor, ahead=await self._store.express(beyond, self._size))
         if batch.ahead:
             for event in await read_some(self._link, self._keys, batch.ahead.values()):
                 batch.touch(event, await self._touched(event))

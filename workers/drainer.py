@@ -13,6 +13,7 @@ from app.directory.facts import Facts
 from app.directory.lanes import LaneCare
 from app.directory.link import Link
 from app.metrics.declared import Metrics
+from workers.batch import Pace
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
@@ -43,6 +44,7 @@ class Drainer:
         self.metrics = metrics or Metrics(settings.tenants)
         self.generation = 1
         self.heights: dict[str, int] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
@@ -122,6 +124,7 @@ class Drainer:
             facts=Facts(self.link, self.settings.ledger),
             metrics=self.metrics,
             heights=self.heights,
+            pace=self._paces.setdefault((tenant, target), Pace()),
         )
         return await lane.drain()
 

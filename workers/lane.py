@@ -25,7 +25,7 @@ from app.directory.link import Link
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, LeaseLost, TargetError
 from app.metrics.declared import NO_CODE, Metrics
-from workers.batch import Batch, Work
+from workers.batch import Batch, Pace, Work
 from workers.brake import Brake, settle
 from workers.clickhouse.target import Target
 from workers.convergence import Convergence, Outcome
@@ -77,6 +77,7 @@ class Lane:
     facts: Facts
     metrics: Metrics = field(default_factory=Metrics)
     heights: dict[str, int] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
 
@@ -147,6 +148,7 @@ class Lane:
             role_map=role_map,
             max_events=self.settings.batch_events,
             max_users=self.settings.batch_users,
+            pace=self.pace,
         )
         started = self.clock.monotonic()
         while True:
@@ -161,15 +163,14 @@ class Lane:
             beyond = progress.cursor if batch.missed else batch.cursor
 
             async def overtake(beyond: int = beyond) -> None:
-                ahead = await work.ahead(progress.cursor, beyond)
-                if not ahead.is_empty:
+                while not (ahead := await work.ahead(progress.cursor, beyond)).is_empty:
                     await self._bring(ahead, lease, progress, vocabulary)
 
             await overtake()
             if not batch.is_empty:
                 began = self.clock.monotonic()
                 await self._bring(batch, lease, progress, vocabulary, overtake)
-                work.took(len(batch.users), self.clock.monotonic() - began)
+                self.pace.note(len(batch.users), self.clock.monotonic() - began)
             match await self.store.settle(lease.epoch):
                 case "idle":
                     return False
