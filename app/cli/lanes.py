@@ -10,6 +10,7 @@ import click
 from app.cli.linked import wake
 from app.cli.lookup import LaneName
 from app.cli.output import iso
+from app.config.nodes import configured_name
 from app.config.settings import Settings
 from app.directory.lanes import LaneStatus, LaneStore, read_statuses
 from app.directory.link import Link
@@ -20,6 +21,33 @@ Order = Literal["pause", "resume", "confirm", "resync"]
 async def states(link: Link, lanes: Sequence[LaneName]) -> list[dict[str, Any]]:
     """Return a row for each lane, in the given order."""
     return [_row(status) for status in (await read_statuses(link, lanes)).values()]
+
+
+async def states_of_targets(link: Link, lanes: Sequence[LaneName]) -> list[dict[str, Any]]:
+    """Return a row for each tenant and target as the file names it, in the given order.
+
+    Of a target whose servers are lanes each, it says how far the last of them is, and has a row for
+    each under `nodes`.
+    """
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in await states(link, lanes):
+        rows.setdefault((row["tenant"], configured_name(row["target"])), []).append(row)
+    return [_joined(target, its) for (_, target), its in rows.items()]
+
+
+def _joined(target: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    if [row["target"] for row in rows] == [target]:
+        return rows[0]
+    last = min(rows, key=lambda row: (row["applied_seq"], -row["lag_seconds"]))
+    errors = (row["last_error"] for row in rows if row["last_error"] is not None)
+    return last | {
+        "target": target,
+        "lag_seconds": max(row["lag_seconds"] for row in rows),
+        "dead_letters": sum(row["dead_letters"] for row in rows),
+        "held": sum(row["held"] for row in rows),
+        "last_error": next(errors, None),
+        "nodes": rows,
+    }
 
 
 async def ordered(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
+from app.config.nodes import configured_name
 from app.config.suggest import closest
 
 if TYPE_CHECKING:
@@ -38,17 +39,37 @@ def require_lane(settings: Settings, tenant: str, target: str) -> LaneName:
     return LaneName(tenant, target)
 
 
+def require_target(settings: Settings, tenant: str, target: str) -> list[LaneName]:
+    """Return the lanes to a target as the file names it: one, or one to each of its servers.
+
+    Raises UsageError unless it is a tenant with that target.
+    """
+    require_tenant(settings, tenant)
+    lanes = [
+        LaneName(tenant, one) for one in settings.tenants[tenant].targets if _is_of(one, target)
+    ]
+    if not lanes:
+        known = {configured_name(one) for one in settings.tenants[tenant].targets}
+        wrong(f"tenant {tenant} has no target {target!r}", target, known)
+    return lanes
+
+
+def _is_of(lane: str, target: str) -> bool:
+    return target in {lane, configured_name(lane)}
+
+
 def select_lanes(settings: Settings, tenant: str | None, target: str | None) -> list[LaneName]:
     """Return the lanes of the configuration, in its order: of one tenant, one target, or all."""
     if tenant is not None:
         require_tenant(settings, tenant)
-    if target is not None and target not in settings.targets:
-        wrong(f"there is no target {target!r}", target, settings.targets)
+    if target is not None and not any(_is_of(one, target) for one in settings.targets):
+        known = {configured_name(one) for one in settings.targets}
+        wrong(f"there is no target {target!r}", target, known)
     return [
         LaneName(name, one)
         for name, its in settings.tenants.items()
         for one in its.targets
-        if tenant in (None, name) and target in (None, one)
+        if tenant in (None, name) and (target is None or _is_of(one, target))
     ]
 
 

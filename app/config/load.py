@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from app.config import overrides
 from app.config.checks import Draft, check_sharing, check_tenant
 from app.config.ledger import LedgerSettings
+from app.config.nodes import by_node
 from app.config.section import Account, Section, unknown_key
 from app.config.sentry import SentrySettings
 from app.config.settings import (
@@ -113,7 +114,7 @@ class _Loading:
             redis and receiver and limits and worker and drift and guard and events
         ):
             raise ConfigError([self._with_source(one) for one in self._problems])
-        return Settings(
+        settings = Settings(
             redis=redis,
             receiver=receiver,
             limits=limits,
@@ -126,6 +127,7 @@ class _Loading:
             targets=targets,
             tenants={draft.name: draft.tenant for draft in drafts},
         )
+        return by_node(settings)
 
     def _check_top_level(self) -> None:
         for key in self._raw:

@@ -59,13 +59,17 @@ def parse_host(text: object) -> Host:
 
 
 class Target(Account):
-    """One deployment."""
+    """One deployment.
+
+    `storage`: `replicated` where all servers have one access storage, or there is one server;
+    `per_node` where each has its own.
+    """
 
     hosts: tuple[Annotated[Host, BeforeValidator(parse_host)], ...] = ()
     user: Text = "provisioner"
     secure: Flag = False
     ca_file: Path | None = None
-    storage: Literal["replicated"] = "replicated"
+    storage: Literal["replicated", "per_node"] = "replicated"
     database: Text = "default"
     protected_users: Names = ()
     protected_roles: Names = ()
@@ -73,8 +77,10 @@ class Target(Account):
     connect_seconds: Annotated[Number, Field(gt=0, le=300)] = 5.0
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {
-        ("storage", "on_cluster"): "on_cluster is beyond this version, which does replicated only",
-        ("storage", "per_node"): "per_node is beyond this version, which does replicated only",
+        (
+            "storage",
+            "on_cluster",
+        ): "on_cluster is beyond this version; per_node needs no ON CLUSTER",
         ("cluster", ...): "belongs to storage on_cluster, which is beyond this version; remove it",
         ("password", ...): NOT_IN_THE_FILE,
     }
@@ -84,3 +90,6 @@ class Target(Account):
         yield from super().relations(raw)
         if "ca_file" in raw and raw.get("secure", False) is False:
             yield "ca_file", "has no use without secure = true; set that or remove this"
+        hosts = raw.get("hosts")
+        if isinstance(hosts, list) and (twice := [h for h in hosts if hosts.count(h) > 1]):
+            yield "hosts", f"names {twice[0]} twice; once is enough"

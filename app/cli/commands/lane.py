@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from app.cli.lookup import LaneName, require_lane, select_lanes
+from app.cli.lookup import LaneName, require_target, select_lanes
 from app.cli.options import (
     config_option,
     json_option,
@@ -63,16 +63,18 @@ def command() -> None:
 def list_(*, tenant: str | None, target: str | None, config: Path, as_json: bool) -> None:
     """List the lanes of the configuration: how far they are, and what they wait for.
 
-    A change is on the target when applied_seq has reached the X-Event-Seq of its answer.
+    A change is on the target when applied_seq has reached the X-Event-Seq of its answer. Of a
+    target of storage per_node it is that of the server that is furthest behind; --json has a row
+    for each server under `nodes`.
 
     Example: clickhouse-scim lane list --tenant acme --json
     """
     settings = read_settings(config)
     lanes = select_lanes(settings, tenant, target)
-    from app.cli.lanes import states  # noqa: PLC0415 - not for --help
+    from app.cli.lanes import states_of_targets  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
-    rows = run_linked(settings, lambda link: states(link, lanes))
+    rows = run_linked(settings, lambda link: states_of_targets(link, lanes))
     print_rows(rows, _COLUMNS, as_json=as_json, empty="there is no such lane")
 
 
@@ -148,7 +150,7 @@ def _lanes(
         return select_lanes(settings, tenant, None)
     if tenant is None or target is None:
         raise click.UsageError("name TENANT and TARGET, or give --all.", _here())
-    return [require_lane(settings, tenant, target)]
+    return require_target(settings, tenant, target)
 
 
 def _order(settings: Settings, lanes: list[LaneName], order: Order, *, as_json: bool) -> None:

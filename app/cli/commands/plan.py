@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.lookup import require_lane, require_tenant, select_lanes
+from app.cli.lookup import require_target, require_tenant, select_lanes
 from app.cli.options import config_option, json_option, read_settings, target_option
 from app.cli.output import print_object, print_rows, printable
 from app.cli.progress import counting
@@ -41,7 +41,7 @@ def command(*, tenant: str, target: str | None, config: Path, as_json: bool) -> 
     settings = read_settings(config)
     require_tenant(settings, tenant)
     if target is not None:
-        require_lane(settings, tenant, target)
+        require_target(settings, tenant, target)
     lanes = select_lanes(settings, tenant, target)
     from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
     from app.cli.plans import planned  # noqa: PLC0415

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.lookup import require_lane
+from app.cli.lookup import require_target
 from app.cli.options import config_option, json_option, read_settings
 from app.cli.output import print_object
 
@@ -25,12 +25,12 @@ def command(*, tenant: str, target: str, config: Path, as_json: bool) -> None:
     Example: clickhouse-scim provisioner-grants acme eu | clickhouse-client --host ch-eu-1
     """
     settings = read_settings(config)
-    require_lane(settings, tenant, target)
+    lane = require_target(settings, tenant, target)[0]
     from workers.access.desired import role_definitions  # noqa: PLC0415 - not for --help
     from workers.access.statements import provisioner_grants  # noqa: PLC0415
 
     definitions = role_definitions(settings.tenants[tenant].roles)
-    statements = provisioner_grants(settings.targets[target].user, definitions.values())
+    statements = provisioner_grants(settings.targets[lane.target].user, definitions.values())
     if as_json:
         print_object([{"statement": statement} for statement in statements])
     else:

@@ -71,6 +71,7 @@ class Site:
     tenant: str
     directory: Directory
     _admin: Pool
+    origin: Origin = _ORIGIN
 
     async def user(self, user_name: str, *, active: bool = True) -> str:
         document = {"userName": user_name, "active": active}
