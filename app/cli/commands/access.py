@@ -1,0 +1,88 @@
+"""Show who holds which role on which target, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.cli.lookup import require_lane, require_tenant, select_lanes
+from app.cli.options import config_option, json_option, read_settings, target_option
+from app.cli.output import print_rows, printable
+from app.cli.progress import counting
+
+_COLUMNS = ("target", "user", "state", "door", "role", "wanted", "held", "because")
+
+
+@click.group("access")
+def command() -> None:
+    """See who holds what on targets, and what gives it.
+
+    Example: clickhouse-scim access show acme --user ana@acme.example
+    """
+
+
+@command.command("show", short_help="Show roles of users, and why they have them.")
+@click.argument("tenant")
+@click.option("--user", metavar="USER", help="userName, agent, resource id or ClickHouse name.")
+@click.option("--role", metavar="ROLE", help="Only this role: who should hold it or does.")
+@target_option
+@config_option
+@json_option
+def show(
+    *,
+    tenant: str,
+    user: str | None,
+    role: str | None,
+    target: str | None,
+    config: Path,
+    as_json: bool,
+) -> int:
+    """Show what the directory and the role map give on each target, and what is there.
+
+    A row for each user and role: `wanted` says whether it should be held, `held` whether it is,
+    `because` which groups give it, by which entry of the role map. A role that is held and not
+    wanted was given by others. Exit code 1 if nobody is found, or if a target can't be looked at.
+
+    With --json: an array of {tenant, target, user, user_name, resource_id, state, until, door,
+    role, wanted, held, because}, because an array of {mapping, groups, until}.
+
+    Example: clickhouse-scim access show acme --role analyst --target eu
+    """
+    settings = read_settings(config)
+    require_tenant(settings, tenant)
+    if target is not None:
+        require_lane(settings, tenant, target)
+    lanes = select_lanes(settings, tenant, target)
+    from app.cli.accesses import shown  # noqa: PLC0415 - not for --help
+    from app.cli.linked import run_linked  # noqa: PLC0415
+
+    with counting("looking at resources") as told:
+        result = run_linked(
+            settings,
+            lambda link: shown(link, settings, lanes, user=user, role=role, told=told),
+        )
+    rows = result.rows
+    if not as_json:
+        rows = [row | {"because": _because(row["because"])} for row in rows]
+    print_rows(rows, _COLUMNS, as_json=as_json, empty=_nobody(user, role))
+    for why in result.failures.values():
+        click.echo(printable(why), err=True)
+    is_found = bool(rows) or (user is None and role is None)
+    return 0 if is_found and not result.failures else 1
+
+
+def _because(reasons: list[dict[str, Any]]) -> str:
+    return "; ".join(
+        " < ".join(map(repr, reason["groups"])) + f" ({reason['mapping']})"
+        if reason["groups"]
+        else str(reason["mapping"])
+        for reason in reasons
+    )
+
+
+def _nobody(user: str | None, role: str | None) -> str:
+    if user is not None:
+        return f"neither the directory nor a target knows {user!r}"
+    return f"nobody holds or should hold {role}" if role is not None else "there is nobody"
