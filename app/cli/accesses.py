@@ -122,12 +122,12 @@ class _Lane:
                 yield ordered[at : at + _AT_ONCE], []
             yield [], [name for name in holders if name not in known]
         else:
-            walk = Walk(self._store, self._subjects, self._target, _AT_ONCE)
+            walk = Walk(self._store, self._subjects, self._target)
             position = WALK_START
             is_blank = (await self._store.status()).last_seq == 0
             while position != RESYNC_DONE:
                 try:
-                    part = await walk.step(position, is_blank=is_blank)
+                    part = await walk.step(position, _AT_ONCE, is_blank=is_blank)
                 except TargetError as error:
                     self._fail(error)
                     break

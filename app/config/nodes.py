@@ -45,5 +45,10 @@ def _nodes(name: str, target: Target) -> dict[str, Target]:
 
 
 def _tenant(tenant: Tenant, nodes: Mapping[str, Iterable[str]]) -> Tenant:
-    targets = tuple(node for target in tenant.targets for node in nodes[target])
-    return tenant.model_copy(update={"targets": targets})
+    def spread(targets: Iterable[str]) -> tuple[str, ...]:
+        return tuple(node for target in targets for node in nodes[target])
+
+    groups = tuple(
+        entry.model_copy(update={"targets": spread(entry.targets)}) for entry in tenant.groups
+    )
+    return tenant.model_copy(update={"targets": spread(tenant.targets), "groups": groups})

@@ -10,7 +10,8 @@ from app.config.settings import Settings
 
 
 def settings(**targets: dict[str, Any]) -> Settings:
-    tenants = {"acme": {"targets": list(targets), "user_name": "{tenant}_{userName}"}}
+    groups = [{"group": "g", "roles": ["r"], "targets": [next(iter(targets))]}]
+    tenants = {"acme": {"targets": list(targets), "groups": groups}}
     raw = {"redis": {"url": "redis://x"}, "targets": targets, "tenants": tenants}
     return check(Applied(raw, {}, ()), {}, Path())
 
@@ -20,6 +21,7 @@ def test_each_server_of_a_target_with_storages_of_their_own_is_a_target() -> Non
         eu={"hosts": ["a", "[::1]:9001"], "storage": "per_node", "user": "u"},
         us={"hosts": ["b", "c"]},
     )
+    assert found.tenants["acme"].groups[0].targets == ("eu@a:9000", "eu@[::1]:9001")
     assert found.tenants["acme"].targets == ("eu@a:9000", "eu@[::1]:9001", "us")
     assert [(name, [str(h) for h in t.hosts], t.user) for name, t in found.targets.items()] == [
         ("eu@a:9000", ["a:9000"], "u"),
