@@ -34,5 +34,5 @@ local woken = append(seq, at, ARGV[4], tell({
   'op', 'updated', 'type', 'group', 'id', group, 'name', cjson.decode(document)[ARGV[8]],
   'added', '[]', 'removed', array(aged), 'all', '0',
   'request', ARGV[5], 'token', ARGV[6], 'digest', '', 'links', '[]',
-}, ARGV[7], '', ''))
+}, ARGV[7], '', ''), {})
 return {#aged, woken}

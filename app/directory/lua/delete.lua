@@ -57,16 +57,17 @@ for _, group in ipairs(redis.call('SMEMBERS', prefix .. 'memberof:' .. id)) do
   if #leave(group, {id}) > 0 then await_members(group, {id}, at) end
 end
 
-local removed = ARGV[11]
+local removed, losing = ARGV[11], {id}
 if kind == 'group' then
   if is_large then
+    losing = {}
     set_members_aside(id)
     redis.call('HSETNX', unsettled, id, ' 0 0')
   else
     local ids = redis.call('ZRANGE', members, 0, -1)
     redis.call('DEL', members)
     leave(id, ids)
-    removed = array(ids)
+    removed, losing = array(ids), ids
   end
   local links = redis.call('HGETALL', prefix .. 'links')
   for i = 1, #links, 2 do
@@ -83,5 +84,5 @@ local woken = append(seq, at, ARGV[3], tell({
   'op', 'deleted', 'type', kind, 'id', id, 'name', name,
   'added', '[]', 'removed', removed, 'all', '0', 'groups', array(groups),
   'request', ARGV[4], 'token', ARGV[5], 'digest', ARGV[6],
-}, ARGV[9], document, ''), kind == 'group' and cjson.decode(removed) or {id})
+}, ARGV[9], document, ''), losing)
 return {'ok', string.format('%.0f', seq), string.format('%.0f', old.c), string.format('%.0f', at), woken}
