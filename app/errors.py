@@ -218,7 +218,21 @@ class TargetError(ClickHouseScimError):
 
 
 class TargetUnavailable(TargetError):
-    """Network, time-outs, overload, Keeper: the same may work later. The whole lane backs off."""
+    """Network, time-outs, overload, Keeper: the same may work later. The whole lane backs off.
+
+    `wait_s`: the target was not even asked, since it was away a moment ago; how long to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        statement: str = "",
+        wait_s: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, statement=statement)
+        self.wait_s = wait_s
 
 
 class StatementRefused(TargetError):

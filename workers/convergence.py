@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
+from tenacity import (
+    AsyncRetrying,
+    retry_if_result,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from app.clock import Clock
 from app.directory.holds import Held, Hold, Holds
@@ -15,7 +22,7 @@ from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
 from workers.access.model import Actual, Policy, RoleDefinition, Wanted
 from workers.access.ownership import ALREADY_EXISTS
-from workers.access.plan import Plan, plan
+from workers.access.plan import UNKNOWN_ROLE, Plan, plan
 from workers.access.roles import plan_roles
 from workers.access.steps import (
     TAKING,
@@ -36,6 +43,7 @@ from workers.setup import Setup
 from workers.witness import Witness
 
 _ROUNDS = 3
+LATE_ROLE_S = 3.0
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(RoleDefinition).decode
@@ -62,6 +70,7 @@ class Outcome:
     braking: Braking = field(default_factory=Braking)
     steps: int = 0
     wiped: bool = False
+    made_roles: bool = False
 
     def fault(self, fault: Fault) -> None:
         before = self.faults.get(fault.resource_id)
@@ -117,9 +126,10 @@ class Convergence:
         """
         fresh = retry != frozenset()
         outcome = await self._attempt(ids, retry, strays, groups, fresh=fresh)
-        if outcome.faults and not fresh:  # perhaps only since the roles are not what they were
-            braking = outcome.braking
-            outcome = await self._attempt(ids, retry, strays, groups, fresh=True, braking=braking)
+        # Perhaps only since the roles are not what they were, or not known everywhere yet.
+        if outcome.faults and (outcome.made_roles or not fresh):
+            again = partial(self._attempt, ids, retry, strays, groups, fresh=True)
+            outcome = await _until_roles_are_known(again, outcome)
         return outcome
 
     async def _attempt(
@@ -223,6 +233,7 @@ class Convergence:
             outcome.fault(_role_fault(refusal.name, refusal.code, refusal.error))
         if shaping.steps:
             made = [name for name in shaping.creates if name != setup.marker]
+            outcome.made_roles = outcome.made_roles or bool(made)
             self.lease.require(await self.store.intend(self.lease.epoch, {}, made))
             failures = await self._apply(shaping.steps)
             outcome.steps += len(shaping.steps)
@@ -372,6 +383,25 @@ class Convergence:
             log_comment=self.log_comment,
             witness=self.witness,
         )
+
+
+async def _until_roles_are_known(
+    attempt: Callable[..., Awaitable[Outcome]], first: Outcome
+) -> Outcome:
+    """Return what comes of another attempt; where roles have just been made, of some more of them.
+
+    On a replicated storage a role may be unknown for a moment after its CREATE ROLE
+    (ClickHouse#106521). A role that stays unknown is not there.
+    """
+    retrying = AsyncRetrying(
+        stop=stop_after_delay(LATE_ROLE_S if first.made_roles else 0),
+        wait=wait_random_exponential(multiplier=0.05, max=0.5),
+        retry=retry_if_result(
+            lambda outcome: any(fault.code == UNKNOWN_ROLE for fault in outcome.faults.values())
+        ),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    return await retrying(attempt, braking=first.braking)
 
 
 def _role_fault(name: str, code: int | None, error: str) -> Fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
@@ -14,18 +15,21 @@ from app.directory.lanes import LaneCare
 from app.directory.link import Link
 from app.metrics.declared import Metrics
 from workers.batch import Pace
+from workers.clickhouse.breaker import Breaker
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
 from workers.look import Look
 from workers.setup import Setup, endpoint_of
 
-LANES_AT_ONCE = 32
+LANES_AT_ONCE = 64
+LANES_OF_A_TARGET = 8  # so that one that hangs leaves room for the lanes of others
 LOOKS_AT_ONCE = 4
 
 
 class Drainer:
-    """Drains lanes in tasks of `tasks`, each lane once at a time, LANES_AT_ONCE in all.
+    """Drains lanes in tasks of `tasks`, each lane once at a time, LANES_AT_ONCE in all and
+    LANES_OF_A_TARGET to each target; of those that wait each gets its turn for SLICE_S.
 
     `generation` grows when the configuration is replaced. `heights`: see `Lane`.
     """
@@ -48,6 +52,9 @@ class Drainer:
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
+        self._of_target: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(LANES_OF_A_TARGET)
+        )
         self._looking: set[tuple[str, str]] = set()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._setups: dict[tuple[str, str], Setup | None] = {}
@@ -105,7 +112,8 @@ class Drainer:
             more = True
             while more or self._again[lane]:
                 self._again[lane] = False
-                async with self._slots:  # in turns: a lane with a backlog waits behind the others
+                # In turns: a lane with a backlog waits behind the others.
+                async with self._of_target[target], self._slots:
                     more = await self._drain_once(tenant, target)
         finally:
             del self._again[lane]
@@ -141,7 +149,8 @@ class Drainer:
 
     def _pool(self, target: str) -> Pool:
         if target not in self._pools:
-            self._pools[target] = Pool(endpoint_of(self.settings, target))
+            breaker = Breaker(self.clock, self.rng)
+            self._pools[target] = Pool(endpoint_of(self.settings, target), breaker)
         return self._pools[target]
 
     async def replace(self, settings: Settings) -> None:

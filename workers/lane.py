@@ -23,7 +23,7 @@ from app.directory.holds import Holds
 from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.link import Link
 from app.directory.subjects import Subjects
-from app.errors import DirectoryUnavailable, LeaseLost, TargetError
+from app.errors import DirectoryUnavailable, LeaseLost, TargetError, TargetUnavailable
 from app.metrics.declared import NO_CODE, Metrics
 from workers.batch import Batch, Pace, Work
 from workers.brake import Brake, settle
@@ -355,10 +355,14 @@ class Lane:
         return json.dumps(told, separators=(",", ":"))
 
     async def _back_off(self, epoch: int, progress: Progress, error: Exception) -> None:
-        """Let the target be for a while: exponential, with full jitter."""
-        attempts = progress.attempts + 1
+        """Let the target be for a while: exponential, with full jitter; if it was not even asked,
+        until it is asked again.
+        """
+        wait_s = error.wait_s if isinstance(error, TargetUnavailable) else None
+        attempts = progress.attempts + (wait_s is None)
         most = min(_LONGEST_S, _FIRST_S * 2 ** min(attempts, 16))
-        pause_s = self.rng.uniform(_SHORTEST_S, most)
+        pause_s = self.rng.uniform(_SHORTEST_S, most if wait_s is None else _FIRST_S)
+        pause_s += wait_s or 0.0
         self._tell("lane.backing_off", error, attempts=attempts, pause_s=round(pause_s, 2))
         code = getattr(error, "code", None) or NO_CODE
         self.metrics.retries.labels(self.setup.target, code).inc()

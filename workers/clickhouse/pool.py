@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from asynch.connection import Connection
 from asynch.cursors import Cursor
 
 from app.errors import StatementRefused, TargetUnavailable
+from workers.clickhouse.breaker import Breaker
 from workers.clickhouse.refusals import BROKEN, mapped, timed_out
 
 T = TypeVar("T")
@@ -125,11 +126,13 @@ class Session:
 class Pool:
     """At most `max_connections` sessions of one endpoint, all to the same host while it answers.
 
-    So what one of them wrote the next one reads, though replicas hear of it later.
+    So what one of them wrote the next one reads, though replicas hear of it later. `breaker`: keeps
+    callers from an endpoint that was away a moment ago; without one each finds out.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, breaker: Breaker | None = None) -> None:
         self.endpoint = endpoint
+        self._breaker = breaker
         self._free = asyncio.Semaphore(endpoint.max_connections)
         self._idle: list[Session] = []
         self._first = 0
@@ -143,17 +146,23 @@ class Pool:
     async def session(self) -> AsyncIterator[Session]:
         """Lend a session; waits while all are lent. Raises TargetUnavailable if no host answers."""
         async with self._free:
-            session = self._idle.pop() if self._idle else await self._connect()
-            try:
-                yield session
-            except TargetUnavailable:
-                self._leave(session.host)
-                raise
-            finally:
-                if session.usable and not self._closed and session.host == self._host(0):
-                    self._idle.append(session)
-                else:
-                    session.abort()
+            with nullcontext() if self._breaker is None else self._breaker.watching():
+                async with self._lent() as session:
+                    yield session
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Session]:
+        session = self._idle.pop() if self._idle else await self._connect()
+        try:
+            yield session
+        except TargetUnavailable:
+            self._leave(session.host)
+            raise
+        finally:
+            if session.usable and not self._closed and session.host == self._host(0):
+                self._idle.append(session)
+            else:
+                session.abort()
 
     async def close(self) -> None:
         """Drop the idle sessions; one that is lent goes when it comes back."""

@@ -10,6 +10,7 @@ import pytest
 
 from app.clock import Clock
 from app.directory.keys import Keys
+from app.errors import StatementRefused
 from workers.access.statements import Statement, quote_identifier
 
 if TYPE_CHECKING:
@@ -499,6 +500,24 @@ class TestDeadLetters:
         letter = (await world.letters())[ana]
         assert letter.code == 511
         assert "no_such_role" in letter.error
+
+    async def test_a_role_that_the_server_does_not_know_at_once_is_waited_for(
+        self, world: World
+    ) -> None:
+        """511 after our own CREATE ROLE, as replicated storage answers for a moment."""
+        ana = await world.user("ana")
+        await world.group("Analysts", ana)
+        refused: list[str] = []
+
+        def late(_: int, statement: Statement) -> None:
+            if "GRANT" in statement.sql and world.role(A) in statement.sql and len(refused) < 4:
+                refused.append(statement.sql)
+                raise StatementRefused("no such role", code=511, statement=statement.sql)
+
+        await world.lane(late).drain()
+        assert len(refused) == 4
+        assert await world.held() == {"ana": {E, A}}
+        assert await world.letters() == {}
 
     async def test_a_role_that_exists_by_hand_is_parked_and_left_as_it_is(
         self, world: World
