@@ -9,9 +9,10 @@
     │  ├─ Conflict                what a bulk operation refers to is not there
     │  └─ Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout,
     │     PreconditionFailed, BodyTooLarge, UnsupportedMediaType, NotImplementedByServer,
-    │     ServerError, Unavailable
+    │     ServerError, TooManyTries, Unavailable
     ├─ DirectoryError
     │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; outcome unknown
+    │  ├─ TooManyTokens           the tenant has enough tokens of this kind
     │  └─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
     ├─ LaneError
     │  └─ LeaseLost               stop, write nothing more
@@ -168,6 +169,16 @@ class ServerError(ScimError):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+class TooManyTries(ScimError):
+    """429: tries to get in that failed. `retry_after_s` as in Unavailable."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(ScimError):
     """503. `retry_after_s` goes out as `Retry-After`, whole seconds: Okta reads nothing else."""
 
@@ -184,6 +195,10 @@ class DirectoryError(ClickHouseScimError):
 
 class DirectoryUnavailable(DirectoryError):
     """Redis did not answer. Whether a commit that was sent happened is unknown: never resend it."""
+
+
+class TooManyTokens(DirectoryError):
+    """The tenant has as many tokens of this kind as it may have."""
 
 
 class VolatileRedis(DirectoryError):

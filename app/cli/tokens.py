@@ -12,15 +12,31 @@ from app.clock import Clock
 from app.directory import tokens
 from app.directory.link import Link
 from app.directory.tokens import NewToken, TokenRecord
+from app.errors import TooManyTokens
 
 
 async def created(
-    link: Link, tenant: str, scopes: Sequence[str], expires_in_s: int | None
+    link: Link,
+    tenant: str,
+    scopes: Sequence[str],
+    expires_in_s: int | None,
+    networks: Sequence[str] = (),
+    *,
+    instead_of: TokenRecord | None = None,
 ) -> NewToken:
-    now_ms = Clock().now_ms()
-    return await tokens.create(
-        link, tenant, now_ms=now_ms, scopes=scopes, expires_in_s=expires_in_s
-    )
+    """Raises ClickException if the tenant has enough of them."""
+    try:
+        return await tokens.create(
+            link,
+            tenant,
+            now_ms=Clock().now_ms(),
+            scopes=scopes,
+            expires_in_s=expires_in_s,
+            networks=networks,
+            instead_of=instead_of,
+        )
+    except TooManyTokens as error:
+        raise click.ClickException(str(error)) from error
 
 
 async def listed(link: Link, tenant: str) -> list[dict[str, Any]]:
@@ -29,13 +45,13 @@ async def listed(link: Link, tenant: str) -> list[dict[str, Any]]:
 
 
 async def successor(link: Link, tenant: str, token_id: str) -> NewToken:
-    """Make the token that takes the place of another: its scopes, and as long a life.
+    """Make the token that takes the place of another: its scopes, networks, and as long a life.
 
     Raises ClickException if there is no such token.
     """
     record = await _found(link, tenant, token_id)
     life_s = None if record.expires_ms is None else (record.expires_ms - record.created_ms) // 1000
-    return await created(link, tenant, record.scopes, life_s)
+    return await created(link, tenant, record.scopes, life_s, record.networks, instead_of=record)
 
 
 async def ended(link: Link, tenant: str, token_id: str, overlap_s: int) -> int | None:
@@ -81,9 +97,11 @@ def _row(record: TokenRecord, now_ms: int) -> dict[str, Any]:
     over = record.expires_ms is not None and record.expires_ms <= now_ms
     return {
         "id": record.id,
-        "state": "expired" if over else "valid",
+        "state": "expired" if over else "replaced" if record.replaced_by else "valid",
         "scopes": list(record.scopes),
         "created_at": iso(record.created_ms),
         "expires_at": iso(record.expires_ms),
-        "last_used_at": None,  # receivers do not record it yet
+        "last_used_at": iso(record.last_used_ms),
+        "networks": list(record.networks),
+        "replaced_by": record.replaced_by or None,
     }

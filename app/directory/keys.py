@@ -30,6 +30,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     likes                   hash: groups that give something for their names, by the first such
                             one: `name:FOLDED` -> group id, `id:GROUP` -> `folded NUL displayName`
     tokens                  hash: token id -> JSON with the secret's hash
+    uses                    hash: token id -> ms since 1970 when it was last used
     holds                   hash: folded name -> whom an operator keeps out of all targets
     lane:TARGET             hash: cursor and state of the lane
     lease:TARGET            string with expiry: the epoch that holds the lane
@@ -131,6 +132,10 @@ class Keys:
     @property
     def tokens(self) -> str:
         return f"{self.prefix}tokens"
+
+    @property
+    def uses(self) -> str:
+        return f"{self.prefix}uses"
 
     @property
     def pending(self) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -19,10 +19,11 @@ from redis.exceptions import WatchError
 
 from app.directory.keys import Keys
 from app.directory.link import Link
-from app.errors import DirectoryUnavailable
+from app.errors import DirectoryUnavailable, TooManyTokens
 
 PREFIX = "chscim"
 SCOPES = ("scim", "read", "ops")
+MOST = 2  # active tokens of a tenant with the same scopes, besides those that have a successor
 _BEARER = re.compile(rf"{PREFIX}_([0-9a-f]{{12}})_([0-9a-f]{{64}})")
 
 
@@ -52,13 +53,21 @@ class Credential:
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a token. Times in ms since 1970; `expires_ms` None: never."""
+    """What is kept of a token. Times in ms since 1970; `expires_ms` None: never.
+
+    `networks`: from where it may be used, empty for anywhere. `replaced_by`: the id of the token
+    that was made in its place. `last_used_ms` is kept beside the record, and filled in by
+    `list_all`.
+    """
 
     id: str
     secret_sha256: str
     scopes: tuple[str, ...]
     created_ms: int
     expires_ms: int | None = None
+    networks: tuple[str, ...] = ()
+    replaced_by: str = ""
+    last_used_ms: int | None = None
 
     def admits(self, credential: Credential, now_ms: int) -> bool:
         """Compare in constant time, then look at the expiry."""
@@ -98,7 +107,14 @@ async def create(
     now_ms: int,
     scopes: Sequence[str] = ("scim",),
     expires_in_s: int | None = None,
+    networks: Sequence[str] = (),
+    instead_of: TokenRecord | None = None,
 ) -> NewToken:
+    """Make a token. `instead_of`: the one that ends when its owner has taken this one.
+
+    Raises TooManyTokens if the tenant has `MOST` tokens with these scopes that have neither ended
+    nor a successor, DirectoryUnavailable.
+    """
     token_id, secret = secrets.token_hex(6), secrets.token_hex(32)
     expires_ms = None if expires_in_s is None else now_ms + expires_in_s * 1000
     record = TokenRecord(
@@ -107,9 +123,9 @@ async def create(
         scopes=tuple(scopes),
         created_ms=now_ms,
         expires_ms=expires_ms,
+        networks=tuple(networks),
     )
-    key = Keys(tenant).tokens
-    await link.call(link.redis.hset(key, token_id, msgspec.json.encode(record)))  # type: ignore[arg-type]
+    await _keep(link, tenant, record, now_ms, instead_of)
     return NewToken(
         id=token_id,
         token=f"{PREFIX}_{token_id}_{secret}",
@@ -119,9 +135,57 @@ async def create(
     )
 
 
+async def _keep(
+    link: Link, tenant: str, record: TokenRecord, now_ms: int, before: TokenRecord | None
+) -> None:
+    replaced: tuple[str | bytes, str | bytes, str | bytes] = ("", "", "")
+    while True:
+        if before is not None:
+            key = Keys(tenant).tokens
+            raw = await link.call(link.redis.hget(key, before.id))  # type: ignore[arg-type]
+            if raw is not None:
+                after = msgspec.structs.replace(_decode(raw), replaced_by=record.id)
+                replaced = before.id, raw, msgspec.json.encode(after)
+        reply = await link.scripts.run(
+            "token_create",
+            Keys(tenant).seq,
+            record.id,
+            msgspec.json.encode(record),
+            now_ms,
+            " ".join(record.scopes),
+            MOST,
+            *replaced,
+        )
+        if reply == b"many":
+            scopes = ", ".join(record.scopes)
+            raise TooManyTokens(
+                f"tenant {tenant} has {MOST} active tokens for {scopes} already:"
+                " rotate or revoke one of them"
+            )
+        if reply == b"ok":
+            return
+
+
 async def list_all(link: Link, tenant: str) -> list[TokenRecord]:
-    found = await link.call(link.redis.hvals(Keys(tenant).tokens))  # type: ignore[arg-type]
-    return sorted(map(_decode, found), key=lambda record: record.created_ms)
+    """Return the tokens of the tenant, the oldest first, with when each was last used."""
+    pipe = link.redis.pipeline(transaction=False)
+    pipe.hvals(Keys(tenant).tokens)
+    pipe.hgetall(Keys(tenant).uses)
+    found, uses = await link.call(pipe.execute())
+    records = sorted(map(_decode, found), key=lambda record: record.created_ms)
+    used = {i.decode(): int(ms) for i, ms in uses.items()}
+    return [msgspec.structs.replace(one, last_used_ms=used.get(one.id)) for one in records]
+
+
+async def note_uses(link: Link, tenant: str, uses: Mapping[str, int]) -> None:
+    """Remember when these tokens were used, ms since 1970 by id; of those that there are."""
+    pipe = link.redis.pipeline(transaction=False)
+    for token_id in uses:
+        pipe.hexists(Keys(tenant).tokens, token_id)
+    there = await link.call(pipe.execute())
+    known = {i: str(ms) for (i, ms), is_there in zip(uses.items(), there, strict=True) if is_there}
+    if known:
+        await link.call(link.redis.hset(Keys(tenant).uses, mapping=known))  # type: ignore[arg-type]
 
 
 async def read_tokens(link: Link, tenants: Sequence[str]) -> dict[str, list[TokenRecord]]:
@@ -135,8 +199,11 @@ async def read_tokens(link: Link, tenants: Sequence[str]) -> dict[str, list[Toke
 
 async def revoke(link: Link, tenant: str, token_id: str) -> bool:
     """Return whether there was such a token. Receivers notice within `CACHE_S`."""
-    removed: int = await link.call(link.redis.hdel(Keys(tenant).tokens, token_id))  # type: ignore[arg-type]
-    return removed > 0
+    pipe = link.redis.pipeline(transaction=True)
+    pipe.hdel(Keys(tenant).tokens, token_id)
+    pipe.hdel(Keys(tenant).uses, token_id)
+    removed, _ = await link.call(pipe.execute())
+    return bool(removed)
 
 
 async def authenticate(

@@ -6,9 +6,13 @@ import hashlib
 from collections.abc import Container
 
 from app.clock import Clock
+from app.config.network import parse_network
 from app.directory.link import Link
 from app.directory.tokens import TokenRecord, authenticate, parse_authorization
-from app.errors import Unauthorized
+from app.errors import TooManyTries, Unauthorized
+from app.http.address import is_in, parse_address
+from app.http.failures import Failures
+from app.http.uses import TokenUses
 
 CACHE_S = 0.5  # a revoked token is refused everywhere within this time
 _CACHE_SIZE = 10_000
@@ -19,18 +23,31 @@ _NEEDED = "a valid token is needed in the Authorization header"
 class Authenticator:
     """Checks tokens against Redis; what was admitted is believed for `CACHE_S`."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
+    def __init__(self, link: Link, clock: Clock, uses: TokenUses, failures: Failures) -> None:
         self._link = link
         self._clock = clock
+        self._uses, self._failures = uses, failures
         self._admitted: dict[tuple[str, str], tuple[float, TokenRecord]] = {}
 
     async def check(
-        self, tenants: Container[str], tenant: str, authorization: str | None
+        self, tenants: Container[str], tenant: str, authorization: str | None, address: str
     ) -> TokenRecord:
-        """Return the token's record. Raises Unauthorized whatever the reason."""
+        """Return the token's record. Raises Unauthorized whatever the reason, and TooManyTries
+        where many tries from this `address` have failed.
+        """
+        record = await self._record(tenants, tenant, authorization)
+        if record is not None and _is_at_home(record, address):
+            return record
+        if (wait_s := self._failures.note(address)) is not None:
+            raise TooManyTries("too many tries without a valid token: wait", wait_s)
+        raise Unauthorized(_NEEDED)
+
+    async def _record(
+        self, tenants: Container[str], tenant: str, authorization: str | None
+    ) -> TokenRecord | None:
         credential = parse_authorization(authorization)
         if credential is None:
-            raise Unauthorized(_NEEDED)
+            return None
         known = tenant if tenant in tenants else _NO_TENANT
         key = known, hashlib.sha256(f"{credential.id}:{credential.secret}".encode()).hexdigest()
         now = self._clock.monotonic()
@@ -38,9 +55,17 @@ class Authenticator:
         if record is not None and now < until:
             return record
         record = await authenticate(self._link, known, credential, self._clock.now_ms())
-        if record is None:
-            raise Unauthorized(_NEEDED)
-        if len(self._admitted) >= _CACHE_SIZE:
-            self._admitted.clear()
-        self._admitted[key] = now + CACHE_S, record
+        if record is not None:
+            if len(self._admitted) >= _CACHE_SIZE:
+                self._admitted.clear()
+            self._admitted[key] = now + CACHE_S, record
+            self._uses.note(known, record.id)
         return record
+
+
+def _is_at_home(record: TokenRecord, address: str) -> bool:
+    """Whether a token may be used from `address`; one without networks may be used anywhere."""
+    if not record.networks:
+        return True
+    parsed = parse_address(address)
+    return parsed is not None and is_in(parsed, [parse_network(n) for n in record.networks])

@@ -17,6 +17,8 @@ from app.directory.link import check_durable, connect, until_durable
 from app.errors import DirectoryUnavailable, VolatileRedis
 from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
+from app.http.ends import warn_of_ends
+from app.http.failures import Failures
 from app.http.housekeeping import keep_house
 from app.http.middleware import answer_errors, authenticate, identify
 from app.http.quirks import QuirkCounter
@@ -24,6 +26,7 @@ from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.routes import add_routes
 from app.http.tls import Certificate
 from app.http.unanswered import Unanswered
+from app.http.uses import TokenUses
 from app.http.wire import Runner
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
@@ -44,6 +47,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
     metrics, clock = Metrics(settings.tenants), Clock()
     link = connect(url, password, timed=metrics.time_script)
     fleet = Fleet(link, metrics, "receiver", clock)
+    uses = TokenUses(link, clock)
     return Receiver(
         settings=settings,
         tenants=build_tenants(settings, link),
@@ -53,7 +57,8 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
         fleet=fleet,
         exposition=Exposition(link, fleet, clock),
         activity=ActivityLog(link, clock),
-        authenticator=Authenticator(link, clock),
+        authenticator=Authenticator(link, clock, uses, Failures(clock)),
+        uses=uses,
         clock=clock,
         unanswered=Unanswered(link),
         quirks=QuirkCounter(link, clock),
@@ -90,6 +95,8 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
+        asyncio.create_task(receiver.uses.run(), name="token uses"),
+        asyncio.create_task(warn_of_ends(receiver), name="token ends"),
         asyncio.create_task(keep_house(receiver), name="housekeeping"),
         asyncio.create_task(receiver.unanswered.run(), name="unanswered"),
         asyncio.create_task(receiver.activity.run(), name="activity"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 
 import structlog
@@ -112,6 +112,13 @@ def _reads(request: web.Request) -> bool:
     return request.method in _READS or request.path.endswith(_SEARCH)
 
 
+def _covers(scopes: Collection[str], request: web.Request) -> bool:
+    """Whether a token with these scopes may ask this."""
+    if request.path.startswith("/ops/"):
+        return "ops" in scopes
+    return "scim" in scopes or ("read" in scopes and _reads(request))
+
+
 def _root(request: web.Request, settings: Settings) -> str:
     """Return what stands before the path: as configured, else as the client called it."""
     return settings.receiver.public_url or f"{_scheme(request, settings)}://{_host(request)}"
@@ -138,20 +145,21 @@ def _address(request: web.Request) -> str:
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Admit the caller of anything below /scim before anything else is looked at."""
-    if not request.path.startswith("/scim/"):
+    """Admit the caller of anything below /scim and /ops before anything else is looked at."""
+    if not request.path.startswith(("/scim/", "/ops/")):
         return await handler(request)
     receiver = request.app[RECEIVER]
     # No route: any answer is fine, but the same as for a tenant that there is not.
     name = request.match_info.get("tenant") or request.path.split("/", 3)[2]
     tenants, settings = receiver.tenants, receiver.settings
-    token = await receiver.authenticator.check(tenants, name, request.headers.get("Authorization"))
+    address = _address(request)
+    authorization = request.headers.get("Authorization")
+    token = await receiver.authenticator.check(tenants, name, authorization, address)
     if not _UTF8.fullmatch(str(request.rel_url)):
         raise InvalidSyntax("the URL is not UTF-8")
     if not receiver.durable:
         raise Unavailable("the directory has not been found durable yet, try again")
-    reads = _reads(request)
-    if "scim" not in token.scopes and not ("read" in token.scopes and reads):
+    if not _covers(token.scopes, request):
         raise Forbidden("this token's scopes do not cover the request")
     request[CALLER] = Caller(
         tenant=tenants[name],
@@ -159,7 +167,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         request_id=request[REQUEST_ID],
         settings=settings,
         base_url=f"{_root(request, settings)}/scim/{name}/v2",
-        address=_address(request),
+        address=address,
         agent=user_agent(request.headers.get("User-Agent")),
     )
     return await handler(request)

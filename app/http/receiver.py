@@ -21,6 +21,7 @@ from app.http.auth import Authenticator
 from app.http.progress import Lanes
 from app.http.quirks import QuirkCounter
 from app.http.unanswered import Unanswered
+from app.http.uses import TokenUses
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
 from app.metrics.fleet import Fleet
@@ -78,6 +79,7 @@ class Receiver:
     exposition: Exposition
     activity: ActivityLog
     authenticator: Authenticator
+    uses: TokenUses
     clock: Clock
     unanswered: Unanswered
     quirks: QuirkCounter

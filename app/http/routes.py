@@ -6,7 +6,7 @@ from aiohttp import web
 
 from app.directory.link import check_durable
 from app.errors import DirectoryError, Forbidden, NotImplementedByServer
-from app.http import resources
+from app.http import ops, resources
 from app.http.answers import answer
 from app.http.bulk import bulk
 from app.http.receiver import CALLER, RECEIVER
@@ -22,6 +22,8 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/healthz", healthz)
     router.add_get("/readyz", readyz)
     router.add_get("/metrics", metrics)
+    router.add_get("/ops/{tenant}/lanes", ops.lanes)
+    router.add_get("/ops/{tenant}/deadletters", ops.dead_letters)
     router.add_get(f"{_BASE}/", resources.find)
     router.add_post(f"{_BASE}/.search", resources.post_search)
     router.add_post(f"{_ENDPOINT}/.search", resources.post_search)

@@ -13,10 +13,20 @@ from app.cli.output import iso, print_fields, print_object, print_rows
 
 if TYPE_CHECKING:
     from app.config.settings import Settings
+    from app.directory.link import Link
     from app.directory.tokens import NewToken
 
 SCOPES = ("scim", "read", "ops")  # those of app.directory.tokens; a test holds them together
 _ONCE = "The token is shown this once. It goes after `Bearer`; Basic takes id and secret."
+
+
+def _network(text: str) -> str:
+    from app.config.network import parse_network  # noqa: PLC0415 - not for --help
+
+    try:
+        return str(parse_network(text))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} {error}.") from None
 
 
 @click.group("token")
@@ -36,7 +46,7 @@ def command() -> None:
     multiple=True,
     default=("scim",),
     show_default=True,
-    help="scim: all of SCIM; read: GET only; ops: nothing in this version. May be given again.",
+    help="scim: all of SCIM; read: GET only; ops: lanes and dead letters. May be given again.",
 )
 @click.option(
     "--expires-in",
@@ -46,12 +56,29 @@ def command() -> None:
     metavar="30d|SECONDS|never",
     help="An identity provider stops silently when its token ends: give an end if you will rotate.",
 )
+@click.option(
+    "--network",
+    "networks",
+    type=_network,
+    multiple=True,
+    metavar="10.0.0.0/8",
+    help="Good from this network only. May be given again.",
+)
 @config_option
 @json_option
 def create(
-    *, tenant: str, scopes: tuple[str, ...], expires_in: int | str, config: Path, as_json: bool
+    *,
+    tenant: str,
+    scopes: tuple[str, ...],
+    expires_in: int | str,
+    networks: tuple[str, ...],
+    config: Path,
+    as_json: bool,
 ) -> None:
     """Make a token for TENANT and print it, this once: only a hash of it is kept.
+
+    A tenant has two active tokens with the same scopes at most; one that was rotated and goes on
+    for its overlap does not count.
 
     Example: clickhouse-scim token create acme --expires-in 365d
     """
@@ -61,8 +88,13 @@ def create(
 
     life_s = expires_in if isinstance(expires_in, int) else None
     wanted = tuple(dict.fromkeys(scopes))
-    token = run_linked(settings, lambda link: tokens.created(link, tenant, wanted, life_s))
-    _print_new(token, as_json=as_json)
+
+    async def made(link: Link) -> NewToken:
+        token = await tokens.created(link, tenant, wanted, life_s, networks)
+        await _record(link, settings, tenant, "token.created", token.id, scopes=list(wanted))
+        return token
+
+    _print_new(run_linked(settings, made), as_json=as_json)
 
 
 @command.command("list")
@@ -70,7 +102,7 @@ def create(
 @config_option
 @json_option
 def list_(*, tenant: str, config: Path, as_json: bool) -> None:
-    """List the tokens of TENANT, never a secret. When one was last used is not recorded yet.
+    """List the tokens of TENANT, never a secret. `last_used_at` is some seconds late.
 
     Example: clickhouse-scim token list acme --json
     """
@@ -80,7 +112,7 @@ def list_(*, tenant: str, config: Path, as_json: bool) -> None:
 
     rows = run_linked(settings, lambda link: tokens.listed(link, tenant))
     empty = f"tenant {tenant} has no token; make one: clickhouse-scim token create {tenant}"
-    columns = ("id", "state", "scopes", "created_at", "expires_at")
+    columns = ("id", "state", "scopes", "created_at", "expires_at", "last_used_at", "networks")
     shown = rows if as_json else [row | {"expires_at": row["expires_at"] or NEVER} for row in rows]
     print_rows(shown, columns, as_json=as_json, empty=empty)
 
@@ -112,7 +144,15 @@ def rotate(*, tenant: str, token_id: str, overlap: int, config: Path, as_json: b
     token = run_linked(settings, lambda link: tokens.successor(link, tenant, token_id))
     # Printed before the old one ends: whatever happens then, the new one is in somebody's hands.
     _print_new(token, as_json=as_json)
-    end_ms = run_linked(settings, lambda link: tokens.ended(link, tenant, token_id, overlap))
+
+    async def ended(link: Link) -> int | None:
+        end_ms = await tokens.ended(link, tenant, token_id, overlap)
+        await _record(
+            link, settings, tenant, "token.rotated", token_id, by=token.id, ends_at=iso(end_ms)
+        )
+        return end_ms
+
+    end_ms = run_linked(settings, ended)
     if not as_json:
         click.echo(f"Token {token_id} " + (f"ends {iso(end_ms)}." if end_ms else "has ended."))
 
@@ -131,7 +171,11 @@ def revoke(*, tenant: str, token_id: str, config: Path, as_json: bool) -> None:
     from app.cli import tokens  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
-    run_linked(settings, lambda link: tokens.revoked(link, tenant, token_id))
+    async def revoked(link: Link) -> None:
+        await tokens.revoked(link, tenant, token_id)
+        await _record(link, settings, tenant, "token.revoked", token_id)
+
+    run_linked(settings, revoked)
     if as_json:
         print_object({"id": token_id, "revoked": True})
     else:
@@ -142,6 +186,14 @@ def _settings(config: Path, tenant: str) -> Settings:
     settings = read_settings(config)
     require_tenant(settings, tenant)
     return settings
+
+
+async def _record(
+    link: Link, settings: Settings, tenant: str, action: str, token_id: str, **detail: Any
+) -> None:
+    from app.cli.actions import record_action  # noqa: PLC0415 - not for --help
+
+    await record_action(link, settings, tenant, action, subject=token_id, **detail)
 
 
 def _print_new(token: NewToken, *, as_json: bool) -> None:

@@ -109,6 +109,8 @@ def test_a_list_has_every_token_and_no_secret(cli: Cli) -> None:
         "created_at",
         "expires_at",
         "last_used_at",
+        "networks",
+        "replaced_by",
     }
     assert ran.json[0]["scopes"] == ["read"]
     assert ran.json[1]["expires_at"] == second["expires_at"]
@@ -206,3 +208,24 @@ def test_without_redis_it_says_which_one_is_missing(
     printed = capsys.readouterr()
     assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert f"see that the one at {own_redis.url} runs" in printed.err
+
+
+def test_a_third_active_token_is_refused_and_a_rotation_is_not(cli: Cli) -> None:
+    first = cli("token", "create", cli.tenant, "--json").json
+    cli("token", "create", cli.tenant)
+    refused = cli("token", "create", cli.tenant)
+    assert refused.code == 1
+    assert "rotate or revoke one of them" in refused.err
+    cli("token", "rotate", cli.tenant, first["id"])
+    states = [row["state"] for row in cli("token", "list", cli.tenant, "--json").json]
+    assert states == ["replaced", "valid", "valid"]
+
+
+def test_networks_of_a_token_are_checked_and_kept_by_its_successor(cli: Cli) -> None:
+    made = cli("token", "create", cli.tenant, "--network", "10.0.0.0/8", "--json").json
+    cli("token", "rotate", cli.tenant, made["id"], "--overlap", "0")
+    (row,) = cli("token", "list", cli.tenant, "--json").json
+    assert row["networks"] == ["10.0.0.0/8"]
+    refused = cli("token", "create", cli.tenant, "--network", "10.0.0.1/8")
+    assert refused.code == 2
+    assert "is no network" in refused.err

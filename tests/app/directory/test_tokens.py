@@ -9,6 +9,7 @@ import pytest
 
 from app.directory import tokens
 from app.directory.tokens import Credential, parse_authorization
+from app.errors import TooManyTokens
 
 if TYPE_CHECKING:
     from tests.app.directory.conftest import Tenant
@@ -93,3 +94,29 @@ async def test_an_end_comes_earlier_but_never_later(tenant: Tenant) -> None:
         (kept,) = await tokens.list_all(tenant.link, tenant.name)
         assert kept.expires_ms == ends_ms
     assert not await tokens.end_at(tenant.link, tenant.name, "nobody", 1)
+
+
+async def test_a_tenant_has_two_active_tokens_of_a_kind_and_their_successors(
+    tenant: Tenant,
+) -> None:
+    link, name = tenant.link, tenant.name
+    first = await tokens.create(link, name, now_ms=0, expires_in_s=10)
+    await tokens.create(link, name, now_ms=0)
+    with pytest.raises(TooManyTokens):
+        await tokens.create(link, name, now_ms=0)
+    await tokens.create(link, name, now_ms=0, scopes=["read"])  # of another kind
+    record = next(one for one in await tokens.list_all(link, name) if one.id == first.id)
+    successor = await tokens.create(link, name, now_ms=0, instead_of=record)
+    record = next(one for one in await tokens.list_all(link, name) if one.id == first.id)
+    assert record.replaced_by == successor.id
+    credential = parse_authorization(f"Bearer {first.token}")
+    assert credential is not None
+    assert await tokens.authenticate(link, name, credential, 1000) is not None  # still good
+    with pytest.raises(TooManyTokens):
+        await tokens.create(link, name, now_ms=0)
+
+
+async def test_a_token_that_has_ended_makes_room(tenant: Tenant) -> None:
+    for _ in range(2):
+        await tokens.create(tenant.link, tenant.name, now_ms=0, expires_in_s=1)
+    await tokens.create(tenant.link, tenant.name, now_ms=1000)

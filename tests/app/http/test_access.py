@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.directory import tokens
+from app.directory.keys import Keys
 from app.http.auth import CACHE_S, Authenticator
+from app.http.failures import BURST, EVERY_S, Failures
+from app.http.uses import TokenUses
 
 if TYPE_CHECKING:
     from tests.app.http.conftest import Client, Service
 
+HOME = "127.0.0.1"
 WRONG = {
     "nothing": "",
     "no scheme": "chscim_000000000000_" + "0" * 64,
@@ -156,6 +160,7 @@ async def test_an_expired_token_is_refused(service: Service) -> None:
         )
         client = service.scim.with_token(f"Bearer {made.token}")
         assert (await client("GET", "/Users")).status == status
+        await tokens.revoke(link, service.scim.tenant, made.id)
 
 
 async def test_a_revoked_token_is_refused_within_the_time_that_is_promised(
@@ -189,14 +194,88 @@ class Clocks:
 async def test_what_was_admitted_is_believed_for_a_moment_only(service: Service) -> None:
     link, tenant, clock = service.receiver.link, service.scim.tenant, Clocks()
     made = await tokens.create(link, tenant, now_ms=clock.now_ms(), expires_in_s=1)
-    authenticator = Authenticator(link, clock)  # type: ignore[arg-type]
+    uses = TokenUses(link, clock)  # type: ignore[arg-type]
+    authenticator = Authenticator(link, clock, uses, Failures(clock))  # type: ignore[arg-type]
     header = f"Bearer {made.token}"
-    assert (await authenticator.check({tenant}, tenant, header)).id == made.id
+    assert (await authenticator.check({tenant}, tenant, header, HOME)).id == made.id
     before = await link.redis.info("commandstats")
     clock.s += CACHE_S / 2
-    await authenticator.check({tenant}, tenant, header)
+    await authenticator.check({tenant}, tenant, header, HOME)
     after = await link.redis.info("commandstats")
     assert before["cmdstat_hget"]["calls"] == after["cmdstat_hget"]["calls"]
+
+
+async def test_a_token_is_good_from_its_networks_only(service: Service) -> None:
+    link, now_ms = service.receiver.link, service.receiver.clock.now_ms()
+    for networks, status in ((["127.0.0.0/8"], 200), (["10.0.0.0/8", "2001:db8::/32"], 401)):
+        made = await tokens.create(link, service.scim.tenant, now_ms=now_ms, networks=networks)
+        client = service.scim.with_token(f"Bearer {made.token}")
+        assert (await client("GET", "/Users")).status == status
+        await tokens.revoke(link, service.scim.tenant, made.id)
+
+
+async def test_tries_that_fail_are_slowed_and_a_good_token_is_not(service: Service) -> None:
+    stranger = service.scim.with_token("Bearer chscim_000000000000_" + "0" * 64)
+    for number in range(100 * BURST):  # some are forgiven while this goes on
+        reply = await stranger("GET", "/Users")
+        if reply.status != 401:
+            break
+        assert number < 100 * BURST - 1
+    assert number >= BURST
+    assert reply.refuses(429)
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert (await service.scim("GET", "/Users")).status == 200
+
+
+def test_failed_tries_are_forgiven_in_time_and_are_each_addresss_own() -> None:
+    clock = Clocks()
+    failures = Failures(clock)  # type: ignore[arg-type]
+    waits = [failures.note("203.0.113.7") for _ in range(4 * BURST)]
+    assert waits[BURST - 1] is None
+    assert waits[BURST] is not None
+    assert waits[-1] == BURST * EVERY_S  # never for good
+    assert failures.note("203.0.113.8") is None
+    assert failures.note("") is None
+    clock.s += 2 * BURST * EVERY_S
+    assert failures.note("203.0.113.7") is None
+
+
+def test_an_ipv6_network_of_a_customer_counts_as_one_address() -> None:
+    failures = Failures(Clocks())  # type: ignore[arg-type]
+    waits = [failures.note(f"2001:db8:1:2::{n:x}") for n in range(1, BURST + 2)]
+    assert waits[-1] is not None
+    assert failures.note("2001:db8:1:3::1") is None
+
+
+async def test_when_a_token_was_last_used_is_kept(service: Service) -> None:
+    link, tenant = service.receiver.link, service.scim.tenant
+    before = service.receiver.clock.now_ms()
+    assert (await service.scim("GET", "/Users")).status == 200
+    await service.receiver.uses.flush()
+    (record,) = await tokens.list_all(link, tenant)
+    assert before <= (record.last_used_ms or 0) <= service.receiver.clock.now_ms()
+    await tokens.revoke(link, tenant, record.id)
+    await tokens.note_uses(link, tenant, {record.id: 1})
+    assert not await link.redis.exists(Keys(tenant).uses)  # nothing is left of it
+
+
+async def test_the_scope_ops_shows_lanes_and_dead_letters_and_nothing_else(
+    service: Service,
+) -> None:
+    link, scim = service.receiver.link, service.scim
+    made = await tokens.create(link, scim.tenant, now_ms=0, scopes=["ops"])
+    ops = scim.with_token(f"Bearer {made.token}")
+    await scim.user("ana")
+    reply = await ops("GET", f"//ops/{scim.tenant}/lanes")
+    assert reply.status == 200
+    assert {(row["tenant"], row["last_seq"]) for row in reply.json} == {(scim.tenant, 1)}
+    reply = await ops("GET", f"//ops/{scim.tenant}/deadletters")
+    assert (reply.status, reply.json) == (200, [])
+    assert (await ops("POST", f"//ops/{scim.tenant}/lanes")).status == 405
+    assert (await ops("GET", "/Users")).refuses(403)
+    assert (await scim("GET", f"//ops/{scim.tenant}/lanes")).refuses(403)
+    assert (await ops("GET", f"//ops/{service.other.tenant}/lanes")).refuses(401)
+    assert (await scim.with_token("")("GET", f"//ops/{scim.tenant}/lanes")).refuses(401)
 
 
 NOT_THERE = ["/", "//", "/scim", "/index.html", "/scim-x/acme", "//scim/acme/v2/Users", "/%2fscim"]

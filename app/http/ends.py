@@ -1,0 +1,42 @@
+"""Saying of tokens that they end soon: an identity provider stops silently when its token does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+
+from app.directory.tokens import read_tokens
+from app.errors import DirectoryUnavailable
+from app.http.receiver import Receiver
+
+FIRST_S, EVERY_S = 10.0, 3600.0
+BEFORE_S = 14 * 86_400
+_AT_ONCE = 500  # tenants in one pipeline
+
+log = structlog.get_logger()
+
+
+async def warn_of_ends(receiver: Receiver) -> None:
+    """Say every hour, in one line each, which tokens end soon and have no successor."""
+    await asyncio.sleep(FIRST_S)
+    while True:
+        try:
+            await _warn(receiver)
+        except DirectoryUnavailable as error:
+            log.warning("redis.awaited", error=str(error))
+        await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+
+
+async def _warn(receiver: Receiver) -> None:
+    names, now_ms = list(receiver.tenants), receiver.clock.now_ms()
+    for start in range(0, len(names), _AT_ONCE):
+        found = await read_tokens(receiver.link, names[start : start + _AT_ONCE])
+        for tenant, tokens in found.items():
+            for token in tokens:
+                left_s = None if token.expires_ms is None else (token.expires_ms - now_ms) / 1000
+                if left_s is not None and 0 < left_s < BEFORE_S and not token.replaced_by:
+                    log.warning(
+                        "token.ending", tenant=tenant, token=token.id, in_days=round(left_s / 86400)
+                    )

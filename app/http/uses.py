@@ -1,0 +1,52 @@
+"""When tokens were last used: noted beside the requests, written now and then."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from app.clock import Clock
+from app.directory.link import Link
+from app.directory.tokens import note_uses
+from app.errors import DirectoryUnavailable
+
+FLUSH_S = 5.0
+_LAST_FLUSH_S = 1.0
+
+log = structlog.get_logger()
+
+
+class TokenUses:
+    """The uses of the last seconds. What is not written when the process dies is lost: a use is
+    some seconds older then.
+    """
+
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self._link, self._clock = link, clock
+        self._seen: dict[str, dict[str, int]] = {}
+
+    def note(self, tenant: str, token_id: str) -> None:
+        self._seen.setdefault(tenant, {})[token_id] = self._clock.now_ms()
+
+    async def flush(self) -> None:
+        """Write what was noted. Where Redis is away it is kept for the next time."""
+        seen, self._seen = self._seen, {}
+        for tenant, uses in seen.items():
+            try:
+                await note_uses(self._link, tenant, uses)
+            except DirectoryUnavailable:
+                self._seen[tenant] = uses | self._seen.get(tenant, {})
+
+    async def run(self) -> None:
+        """Flush every few seconds until cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await self.flush()
+        finally:
+            try:
+                async with asyncio.timeout(_LAST_FLUSH_S):
+                    await self.flush()
+            except TimeoutError:
+                log.warning("token_uses.lost", tenants=len(self._seen))
