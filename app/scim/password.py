@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -70,12 +71,13 @@ class Hasher:
     def hashed(self, password: str) -> str:
         """Return the text of the password's hash, NO_PASSWORD for an empty one.
 
+        It is prepared first, as RFC 8265's OpaqueString: an accent typed in two ways is one accent.
         Two hashes of one password differ: each has a salt of its own. Raises InvalidValue for a
         password that can't be hashed whole.
         """
         if not password:
             return NO_PASSWORD
-        encoded = password.encode()
+        encoded = _prepared(password).encode()
         most = BCRYPT_BYTES if self.method == "bcrypt" else MAX_BYTES
         if len(encoded) > most or "\0" in password:
             raise InvalidValue(f"password: must have at most {most} bytes, none of them zero")
@@ -87,3 +89,8 @@ class Hasher:
         # ClickHouse, Authentication.cpp: SHA-256 of the password with the salt's text behind it.
         value = hashlib.sha256(encoded + salt.encode()).hexdigest().upper()
         return Hashed("sha256", value, salt).text
+
+
+def _prepared(password: str) -> str:
+    spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in password)
+    return unicodedata.normalize("NFC", spaced)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -421,3 +423,67 @@ async def test_9_2_no_password_is_written_down_in_clear(scim: Scim, live: Any) -
     assert len(files) > 1
     for file in files:
         assert secret.encode() not in file.read_bytes(), file
+
+
+async def test_2_3_8_no_part_of_a_complex_value_is_complex(scim: Scim) -> None:
+    for schema in (await scim.get("/Schemas")).ok(200).json["Resources"]:
+        for attribute in schema["attributes"]:
+            for part in attribute.get("subAttributes", []):
+                if schema["id"].endswith(":Schema"):  # it describes itself (§8.7.2)
+                    continue
+                assert part["type"] != "complex", (schema["id"], attribute["name"])
+                assert "subAttributes" not in part
+
+
+async def test_2_1_names_of_attributes_have_their_grammar(scim: Scim) -> None:
+    name = re.compile(r"\$?[A-Za-z][A-Za-z0-9$_-]*")  # `$ref` is the RFC's own
+    for schema in (await scim.get("/Schemas")).ok(200).json["Resources"]:
+        for attribute in schema["attributes"]:
+            for one in (attribute, *attribute.get("subAttributes", [])):
+                assert name.fullmatch(one["name"]), one["name"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("/Users", {"userName": "one"}),
+        ("/Groups", {"displayName": "one"}),
+        ("/Agents", {"name": "one"}),
+        ("/AgenticApplications", {"name": "one"}),
+    ],
+)
+async def test_3_1_every_resource_has_the_common_attributes(
+    scim: Scim, endpoint: str, body: dict[str, Any]
+) -> None:
+    made = (await scim.post(endpoint, body)).ok(201).json
+    assert made["id"]
+    assert made["meta"].keys() == {
+        "resourceType",
+        "created",
+        "lastModified",
+        "location",
+        "version",
+    }
+    assert made["meta"]["version"].startswith('W/"')
+    for moment in ("created", "lastModified"):
+        assert datetime.fromisoformat(made["meta"][moment]).tzinfo is not None
+    assert "externalId" not in made, "it is the client's, and nobody else gives one"
+    kept = (await scim.post(endpoint, dict.fromkeys(body, "two") | {"externalId": "x"})).ok(201)
+    assert kept.json["externalId"] == "x"
+
+
+async def test_4_1_2_groups_are_told_by_their_id_and_uri(scim: Scim) -> None:
+    user = await scim.user("ana")
+    group = await scim.group("team", [user])
+    (shown,) = (await scim.get(f"/Users/{user}")).ok(200).json["groups"]
+    assert (shown["value"], shown["display"]) == (group, "team")
+    assert shown["$ref"] == f"{scim.base}/Groups/{group}"
+
+
+async def test_6_a_type_names_schemas_that_there_are(scim: Scim) -> None:
+    schemas = {s["id"] for s in (await scim.get("/Schemas")).ok(200).json["Resources"]}
+    for kind in (await scim.get("/ResourceTypes")).ok(200).json["Resources"]:
+        named = [kind["schema"], *(e["schema"] for e in kind["schemaExtensions"])]
+        assert schemas.issuperset(named)
+        for urn in named:
+            assert (await scim.get(f"/Schemas/{urn}")).ok(200).json["id"] == urn

@@ -633,3 +633,59 @@ async def test_7_5_what_a_client_sent_is_not_written_into_the_log(scim: Scim, li
     assert mark not in log
     assert scim.token not in log
     assert json.loads(log.splitlines()[-1])["event"] == "request.answered"
+
+
+async def test_3_1_schemas_of_messages_are_urns_and_not_to_be_discovered(scim: Scim) -> None:
+    shown = {s["id"] for s in (await scim.get("/Schemas")).ok(200).json["Resources"]}
+    assert not [urn for urn in shown if urn.startswith("urn:ietf:params:scim:api:")]
+    for name in ("ListResponse", "PatchOp", "Error", "BulkRequest", "SearchRequest"):
+        (await scim.get(f"/Schemas/urn:ietf:params:scim:api:messages:2.0:{name}")).refused(404)
+
+
+@pytest.mark.parametrize("filter_", ["", " ", "()", "userName", "userName eq", "and", "not ()"])
+async def test_3_4_2_2_a_filter_has_an_expression(scim: Scim, filter_: str) -> None:
+    await scim.user("ana")
+    (await scim.get(f"/Users?filter={quote(filter_)}")).refused(400, "invalidFilter")
+
+
+async def test_3_4_2_2_a_complex_attribute_is_compared_by_its_parts(scim: Scim) -> None:
+    await scim.user("ana", name={"familyName": "Abel"})
+    assert await scim.find("Users", 'name.familyName eq "abel"')
+    query = quote('name eq "Abel"')
+    (await scim.get(f"/Users?filter={query}")).refused(400, "invalidFilter")
+
+
+async def test_3_5_1_what_is_immutable_has_to_match(scim: Scim) -> None:
+    """Parts of a member are immutable: another value is another member, the same one stays."""
+    user, other = await scim.user("ana"), await scim.user("bo")
+    group = await scim.group("team", [user])
+    body = {"displayName": "team", "members": [{"value": user, "type": "User"}]}
+    same = (await scim.put(f"/Groups/{group}", body)).ok(200).json
+    assert [m["value"] for m in same["members"]] == [user]
+    path = f'members[value eq "{user}"].value'
+    changed = await scim.patch(f"/Groups/{group}", {"op": "replace", "path": path, "value": other})
+    changed.refused(400, "mutability")
+    assert await scim.members(group) == [user]
+
+
+async def test_3_6_a_deletion_is_204_without_a_body(scim: Scim) -> None:
+    for endpoint, made in (("Users", await scim.user()), ("Groups", await scim.group())):
+        reply = await scim.delete(f"/{endpoint}/{made}")
+        assert (reply.status, reply.raw) == (204, b"")
+
+
+@pytest.mark.parametrize("accept", ["application/scim+json", "application/json", "*/*", ""])
+async def test_3_8_every_way_to_ask_for_json_is_answered(scim: Scim, accept: str) -> None:
+    reply = (await scim.get("/Users", Accept=accept)).ok(200)
+    assert reply.headers["Content-Type"].startswith("application/scim+json")
+
+
+async def test_4_the_three_endpoints_answer_with_their_schemas(scim: Scim) -> None:
+    core = "urn:ietf:params:scim:schemas:core:2.0:"
+    config = (await scim.get("/ServiceProviderConfig")).ok(200).json
+    assert config["schemas"] == [f"{core}ServiceProviderConfig"]
+    for endpoint, name in (("Schemas", "Schema"), ("ResourceTypes", "ResourceType")):
+        listed = (await scim.get(f"/{endpoint}")).ok(200).json
+        assert listed["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:ListResponse"]
+        assert listed["totalResults"] == len(listed["Resources"])
+        assert {r["meta"]["resourceType"] for r in listed["Resources"]} == {name}

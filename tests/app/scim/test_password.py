@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 
 import bcrypt
 import pytest
@@ -13,14 +15,26 @@ from app.errors import InvalidValue
 from app.scim.password import NO_PASSWORD, Hashed, Hasher, parse_hashed
 
 FAST = Hasher("bcrypt", rounds=4)
+SPACES = r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]"  # Unicode's category Zs, but for " "
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
 @given(texts)
 def test_a_sha256_hash_is_that_of_the_password_and_its_salt(password: str) -> None:
     hashed = parse_hashed(Hasher().hashed(password))
-    digest = hashlib.sha256((password + hashed.salt).encode()).hexdigest()
+    prepared = unicodedata.normalize("NFC", re.sub(SPACES, " ", password))
+    digest = hashlib.sha256((prepared + hashed.salt).encode()).hexdigest()
     assert hashed == Hashed("sha256", digest.upper(), hashed.salt)
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [("zoe\u0308", "zo\u00eb"), ("a\u00a0b", "a b"), ("a\u3000b", "a b")],
+    ids=["an accent apart", "a space that does not break", "a wide space"],
+)
+def test_a_password_is_prepared_however_it_was_typed(typed: str, same: str) -> None:
+    hashed = parse_hashed(FAST.hashed(typed))
+    assert bcrypt.checkpw(same.encode(), hashed.value.encode())
 
 
 def test_a_bcrypt_hash_opens_to_the_password_alone() -> None:
