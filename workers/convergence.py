@@ -20,7 +20,7 @@ from app.directory.holds import Held, Hold, Holds
 from app.directory.lanes import ROLE, LaneStore, Letter
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
-from workers.access.model import Actual, Policy, RoleDefinition, Wanted
+from workers.access.model import Actual, Foreign, Policy, RoleDefinition, Wanted
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.plan import UNKNOWN_ROLE, Plan, plan
 from workers.access.roles import plan_roles
@@ -54,7 +54,8 @@ class Outcome:
     """What was reached. `names`, `settled`, `roles` and `secrets` as in `Acknowledgement`.
 
     `letters`: those that the resources had before, `faults`: those that they have to get, both by
-    id; `tried`: the ids whose letters are over if they have no fault. `wiped`: the target had
+    id; `tried`: the ids whose letters are over if they have no fault. `foreign`: what others gave
+    and the policy keeps. `wiped`: the target had
     forgotten everything. `ends`: when what somebody active is to have changes by itself
     (seconds since 1970), by resource id.
     """
@@ -68,6 +69,7 @@ class Outcome:
     faults: dict[str, Fault] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
     braking: Braking = field(default_factory=Braking)
+    foreign: tuple[Foreign, ...] = ()
     steps: int = 0
     wiped: bool = False
     made_roles: bool = False
@@ -325,6 +327,7 @@ class Convergence:
             outcome.secrets |= secrets
         if self.witness is not None:
             self.witness.saw(people, actual, told)
+        outcome.foreign = decided.foreign
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed, waiting)
         held = {i for i, loss in outcome.braking.held.items() if loss is not None}

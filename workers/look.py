@@ -101,14 +101,12 @@ class Look:
             return False  # told apart from what waits at the next look only
         if found and not is_lagging:
             await self._tell(store, found, repaired=repairs)
-        if repairs:
-            await store.looked(fingerprint, {})
-            if done.statements or done.faults:
-                await store.ask(resync=True)
-                return True
-            return bool(done.holds)
         before, now_ms = await store.drifted(), self.clock.now_ms()
-        await store.looked(fingerprint, {key_of(d): before.get(key_of(d), now_ms) for d in found})
+        left = [key_of(one) for one in found if one.kept or not repairs]
+        await store.looked(fingerprint, {key: before.get(key, now_ms) for key in left})
+        if repairs and (done.statements or done.faults):
+            await store.ask(resync=True)
+            return True
         return bool(done.holds)
 
     async def _rehearsed(self) -> Rehearsed:
@@ -144,7 +142,7 @@ class Look:
                 name=one.name,
                 expected=one.expected,
                 actual=one.actual,
-                repaired=repaired,
+                repaired=repaired and not one.kept,
                 at_ms=now_ms,
             )
             for one in found

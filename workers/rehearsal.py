@@ -17,7 +17,7 @@ from app.directory.lanes import RESYNC_DONE, LaneStore
 from app.directory.link import Link
 from app.directory.subjects import Subject, Subjects
 from app.errors import StatementRefused
-from workers.access.model import Actual, RoleState, UserState
+from workers.access.model import Actual, Foreign, RoleState, UserState
 from workers.access.simulate import Impossible, simulate
 from workers.access.statements import Statement
 from workers.access.steps import Rename
@@ -36,7 +36,8 @@ AT_ONCE = 500  # resources
 class Rehearsed:
     """What a lane would do. `users`, `roles`: those that would change, each as it is and as it
     would be, None where there is none. `faults`: what could not be had, by resource id; of those in
-    `known` the target has, or had, a user of ours. `holds`: those that the target keeps and the
+    `known` the target has, or had, a user of ours. `foreign`: what others gave and stays, in
+    order. `holds`: those that the target keeps and the
     tenant does not know. `looked_at`: how many resources.
     """
 
@@ -45,6 +46,7 @@ class Rehearsed:
     roles: dict[str, tuple[RoleState | None, RoleState | None]] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
+    foreign: dict[Foreign, None] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     looked_at: int = 0
 
@@ -96,6 +98,7 @@ async def rehearse(
             outcome = await convergence.run(part.ids[at : at + batch_users], retry, strays)
             store.pretend(outcome)
             done.faults |= outcome.faults
+            done.foreign |= dict.fromkeys(outcome.foreign)
             retry, strays = frozenset(), ()
         done.looked_at += len(part.ids)
         told(done.looked_at)

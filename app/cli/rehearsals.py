@@ -74,6 +74,7 @@ class Checked:
                 "what": one.what,
                 "expected": one.expected,
                 "actual": one.actual,
+                "kept": one.kept,
                 "since": iso(self.since[lane].get(key_of(one))),
             }
             for lane, drift in self.drifts.items()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from app.cli.actions import record_action
 from app.cli.linked import wake
 from app.cli.lookup import LaneName
 from app.cli.output import iso
@@ -110,12 +111,30 @@ async def revoked(
                 for target in targets
             )
         )
+        rows = [row for rows in found for row in rows]
+        result = Revoked(rows, "targets" if on_targets else held, known)
         if known.error is None:
             await _look_again(link, settings, tenant, known, hold=hold)
+            await _record(link, settings, tenant, user, result)
     finally:
         await link.close()
-    rows = [row for rows in found for row in rows]
-    return Revoked(rows, "targets" if on_targets else held, known)
+    return result
+
+
+async def _record(link: Link, settings: Settings, tenant: str, user: str, result: Revoked) -> None:
+    came = {f"{row.target} {row.node}": row.result for row in result.rows}
+    try:
+        await record_action(
+            link,
+            settings,
+            tenant,
+            "user.revoked",
+            subject=", ".join(result.known.subjects) or user,
+            held=result.held,
+            nodes=came,
+        )
+    except DirectoryUnavailable as error:
+        result.known.error = str(error)
 
 
 async def _known(link: Link, settings: Settings, tenant: str, user: str) -> Known:
@@ -264,6 +283,9 @@ async def released(link: Link, settings: Settings, tenant: str, user: str) -> Re
         resource_id = hold.resource_id or next(iter(known.subjects), None)
         await holds.drop(_with_resource(hold, resource_id), targets)
     await wake(settings, [LaneName(tenant, target) for target in targets])
+    for hold in mine:
+        subject = hold.resource_id or hold.user
+        await record_action(link, settings, tenant, "user.released", subject=subject)
     return Released(mine, failures if any(hold.on_targets for hold in mine) else {})
 
 

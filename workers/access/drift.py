@@ -15,13 +15,17 @@ MISSING = "missing"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """`kind`: user or role. `what`: a part of its state, or `exists`. No value holds a secret."""
+    """`kind`: user or role. `what`: a part of its state, or `exists`. No value holds a secret.
+
+    `kept`: the policy leaves it as it is, so that no repair mends it.
+    """
 
     kind: str
     name: str
     what: str
     expected: str
     actual: str
+    kept: bool = False
 
 
 def differences(

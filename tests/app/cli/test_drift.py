@@ -44,6 +44,7 @@ async def test_a_check_says_who_differs_and_a_repair_mends_it(site: Site) -> Non
         "what": "roles",
         "expected": f"{site.tenant}_analyst, {site.tenant}_employee",
         "actual": f"{site.tenant}_employee",
+        "kept": False,
         "since": None,
     }
     assert ran.json == [row]
@@ -61,6 +62,30 @@ async def test_a_difference_that_workers_only_report_is_known_since_when(
     await LaneStore(link, site.tenant, "main").looked("", {key: 1_000})
     (row,) = site.cli("drift", "check", "--tenant", site.tenant, "--json").json
     assert row["since"] == "1970-01-01T00:00:01.000Z"
+
+
+async def test_what_others_gave_differs_and_stays_or_goes_by_policy(site: Site) -> None:
+    await site.user("ana")
+    await mended(site)
+    foreign, ana = f"{site.tenant}_foreign", site.name("ana")
+    await site.sql(f"CREATE ROLE {foreign}")
+    await site.sql(f"GRANT {foreign} TO `{ana}`")
+    await site.sql(f"GRANT SELECT ON a.b TO `{ana}`")
+    ran = site.cli("drift", "check", "--tenant", site.tenant, "--json")
+    assert ran.code == 1
+    assert [(row["what"], row["actual"], row["kept"]) for row in ran.json] == [
+        ("foreign privilege", "SELECT ON a.b", True),
+        ("foreign role", foreign, True),
+    ]
+    ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
+    assert (ran.code, {row["mended"] for row in ran.json}) == (0, {False})
+    text = site.cli.config.read_text()
+    site.cli.config.write_text(
+        text.replace("default_roles =", 'foreign_grants = "revoke"\n        default_roles =')
+    )
+    ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
+    assert (ran.code, {row["mended"] for row in ran.json}) == (0, {True})
+    assert foreign not in str(await site.sql(f"SHOW GRANTS FOR `{ana}`"))
 
 
 async def test_what_can_not_be_mended_is_told(site: Site) -> None:

@@ -150,6 +150,15 @@ async def test_with_report_a_difference_stays_and_is_known_since_when(world: Wor
     assert await world.store.drifted() == {}
 
 
+async def test_what_others_gave_is_told_and_kept(world: World) -> None:
+    await world.user("ana")
+    await world.drain()
+    await world.sql(f"GRANT SELECT ON a.b TO {quote_identifier(world.name('ana'))}")
+    has_work, lines = await look(world)
+    assert (has_work, found(lines)) == (False, [1])
+    assert list(await world.store.drifted()) == [f"user/foreign privilege/{world.name('ana')}"]
+
+
 async def test_what_waits_to_be_applied_is_no_drift(world: World) -> None:
     policy(world, "report")
     await world.user("ana")
