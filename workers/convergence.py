@@ -37,6 +37,7 @@ from workers.brake import Brake, Braking
 from workers.clickhouse.apply import Failure, apply
 from workers.clickhouse.target import Target
 from workers.lease import Lease
+from workers.leaving import Farewell
 from workers.letters import Fault
 from workers.people import People, gather, is_stray, resource_behind
 from workers.setup import Setup
@@ -94,7 +95,8 @@ class _Scope:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
     """One batch's way onto the target. `log_comment` goes with each statement (promise 9). Without
-    a `brake` nothing is held. `witness` hears of statements and of what users hold then.
+    a `brake` nothing is held. `witness` hears of statements and of what users hold then,
+    `farewell` of who leaves.
     `only_takes`: what anybody would get is left to the events that give it: nobody is created,
     renamed or let in, and no letter is over.
     """
@@ -110,6 +112,7 @@ class Convergence:
     log_comment: str
     brake: Brake | None = None
     witness: Witness | None = None
+    farewell: Farewell | None = None
     only_takes: bool = False
 
     async def run(
@@ -316,6 +319,8 @@ class Convergence:
             steps = _without(decided.steps, failed.keys() | waiting)
             if not steps or turn == _ROUNDS:
                 break
+            if self.farewell is not None:
+                await self.farewell.before(steps, wanted)
             made = await self._intend(steps, wanted)
             intended |= made
             failures = await self._apply(steps)

@@ -8,19 +8,26 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
+import structlog
+
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.facts import Facts
 from app.directory.lanes import LaneCare
 from app.directory.link import Link
+from app.errors import DirectoryUnavailable
 from app.metrics.declared import Metrics
 from workers.batch import Pace
 from workers.clickhouse.breaker import Breaker
+from workers.clickhouse.nodes import Nodes
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
+from workers.leaving import Doorman
 from workers.look import Look
 from workers.setup import Setup, endpoint_of
+
+log = structlog.get_logger()
 
 LANES_AT_ONCE = 64
 LANES_OF_A_TARGET = 8  # so that one that hangs leaves room for the lanes of others
@@ -55,6 +62,7 @@ class Drainer:
         self._of_target: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(LANES_OF_A_TARGET)
         )
+        self._doors: set[tuple[str, str]] = set()
         self._looking: set[tuple[str, str]] = set()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._setups: dict[tuple[str, str], Setup | None] = {}
@@ -134,7 +142,34 @@ class Drainer:
             heights=self.heights,
             pace=self._paces.setdefault((tenant, target), Pace()),
         )
-        return await lane.drain()
+        more = await lane.drain()
+        if lane.has_leavers:
+            self.see_out(tenant, target)
+        return more
+
+    def see_out(self, tenant: str, target: str) -> None:
+        """Have those who left looked after, beside the lane."""
+        setup, lane = self.setup(tenant, target), (tenant, target)
+        if setup is not None and lane not in self._doors:
+            self._doors.add(lane)
+            self._tasks.create_task(self._see_out(setup), name=f"leavers of {tenant}/{target}")
+
+    async def _see_out(self, setup: Setup) -> None:
+        nodes = Nodes(endpoint_of(self.settings, setup.target))
+        doorman = Doorman(
+            setup=setup,
+            link=self.link,
+            nodes=nodes,
+            facts=Facts(self.link, self.settings.ledger),
+            clock=self.clock,
+        )
+        try:
+            await doorman.see_out()
+        except DirectoryUnavailable as error:
+            log.warning("redis.awaited", error=str(error))
+        finally:
+            self._doors.discard((setup.tenant, setup.target))
+            await nodes.close()
 
     def _target(self, setup: Setup) -> Target:
         lane = setup.tenant, setup.target

@@ -21,6 +21,7 @@ from app.config.settings import WorkerSettings
 from app.directory.facts import Facts
 from app.directory.holds import Holds
 from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
+from app.directory.leavers import Leavers
 from app.directory.link import Link
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, LeaseLost, TargetError, TargetUnavailable
@@ -30,6 +31,7 @@ from workers.brake import Brake, settle
 from workers.clickhouse.target import Target
 from workers.convergence import Convergence, Outcome
 from workers.lease import Lease
+from workers.leaving import Farewell
 from workers.letters import park
 from workers.setup import Setup
 from workers.witness import Witness
@@ -66,6 +68,7 @@ class Lane:
     """One (tenant, target), for as long as it takes to drain it once.
 
     `heights`: the last event that this process has seen of each lane, which Redis must not lose.
+    `has_leavers`: whether somebody has to be seen out afterwards.
     """
 
     setup: Setup
@@ -78,6 +81,7 @@ class Lane:
     metrics: Metrics = field(default_factory=Metrics)
     heights: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    has_leavers: bool = False
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
 
@@ -207,6 +211,12 @@ class Lane:
             cursor=batch.cursor,
             clock=self.clock,
         )
+        farewell = Farewell(
+            Leavers(self.link, self.setup.tenant, self.setup.target),
+            spans=batch.users,
+            ahead=batch.ahead,
+            clock=self.clock,
+        )
         convergence = Convergence(
             setup=self.setup,
             store=self.store,
@@ -227,6 +237,7 @@ class Lane:
                 is_walking=batch.resync is not None,
             ),
             witness=witness,
+            farewell=farewell,
             only_takes=bool(batch.ahead),
         )
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
@@ -253,6 +264,7 @@ class Lane:
             if number < len(parts):
                 done = replace(done, cursor=0, done={}, resync=None)
             lease.require(await self.store.acknowledge(lease.epoch, done))
+            self.has_leavers = self.has_leavers or farewell.has_leavers
             retry, strays, groups = frozenset(), [], []
             steps, letters = steps + outcome.steps, letters + len(outcome.faults)
             await self._look_at_the_end(outcome.ends)

@@ -43,7 +43,7 @@ async def tend(drainer: Drainer) -> None:
 
     A resync where the configuration is another than the one that was applied; a look for changes
     made by others where it is time for one; another try where a revocation has failed; another look
-    where a statement was on its way when its sender was gone.
+    where a statement was on its way when its sender was gone; and whoever left is seen out.
     """
     checked, revoked_at = 0, 0.0
     while True:
@@ -68,6 +68,8 @@ async def _tend(
     if setup is None:
         return
     store = LaneStore(drainer.link, tenant, target)
+    if care.leavers:
+        drainer.see_out(tenant, target)
     if care.seq < max(care.cursor, drainer.heights.get(str(store), 0)):
         drainer.wake(tenant, target)  # Redis has lost events; whoever takes the lane tells
     elif new and care.config != setup.digest:

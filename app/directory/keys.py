@@ -46,6 +46,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     roles:TARGET            hash: role -> definition as last applied, "" if about to be created
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
+    leavers:TARGET          hash: ClickHouse name -> who left and is yet to be seen out
     drift:TARGET            hash: a difference that was only reported -> ms since when it is there
     held:TARGET             hash: resource id -> loss that waits for an operator to confirm it
     allowed:TARGET          set: resource ids whose loss was confirmed
@@ -207,6 +208,7 @@ LanePart = Literal[
     "vocabulary",
     "letters",
     "drift",
+    "leavers",
     "held",
     "allowed",
     "run",

@@ -515,9 +515,10 @@ class LaneCare:
     """What tells whether a lane needs more than its events.
 
     `resynced_ms`: when somebody last asked for a resync or looked for drift, 0 for never.
-    `fingerprint`: of what the target had then. `revocations`: ids of the
-    resources whose dead letter says that access is left which should be gone. `due`: how many are
-    to be looked at again by now. `cursor`: the last event that is applied, `seq`: that there is.
+    `fingerprint`: of what the target had then. `revocations`: ids of the resources whose dead
+    letter says that access is left which should be gone. `due`: how many are to be looked at again
+    by now. `leavers`: how many are yet to be seen out. `cursor`: the last event that is applied,
+    `seq`: that there is.
     """
 
     config: str
@@ -526,6 +527,7 @@ class LaneCare:
     fingerprint: str
     revocations: tuple[str, ...]
     due: int
+    leavers: int
     cursor: int
     seq: int
 
@@ -543,17 +545,21 @@ async def read_care(
         pipe.hvals(keys.lane("letters", target))
         pipe.zcount(keys.lane("suspects", target), "-inf", now_ms)
         pipe.zcount(keys.lane("ends", target), "-inf", now_ms)
+        pipe.hlen(keys.lane("leavers", target))
         pipe.get(keys.seq)
     found = await link.call(pipe.execute()) if lanes else []
-    parts = (found[at : at + 5] for at in range(0, len(found), 5))
-    return {lane: _care(*part) for lane, part in zip(lanes, parts, strict=True)}
+    parts = (found[at : at + 6] for at in range(0, len(found), 6))
+    return {
+        lane: _care(fields, letters, suspects + ends, leavers, seq)
+        for lane, (fields, letters, suspects, ends, leavers, seq) in zip(lanes, parts, strict=True)
+    }
 
 
 def _care(
     fields: Sequence[bytes | None],
     letters: Sequence[bytes],
-    suspects: int,
-    ends: int,
+    due: int,
+    leavers: int,
     seq: bytes | None,
 ) -> LaneCare:
     config, resync, resynced, fingerprint, cursor = fields
@@ -564,7 +570,8 @@ def _care(
         resynced_ms=int(resynced or 0),
         fingerprint=(fingerprint or b"").decode(),
         revocations=tuple(letter.resource_id for letter in left),
-        due=suspects + ends,
+        due=due,
+        leavers=leavers,
         cursor=int(cursor or 0),
         seq=int(seq or 0),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clock import Clock
+from app.directory.leavers import Leavers
 from app.wake import Waker
 from workers import sweep as sweeping
 from workers.access.statements import quote_identifier
@@ -153,6 +154,34 @@ async def test_a_lane_that_the_configuration_does_not_have_is_ignored(world: Wor
     async with a_worker(world) as drainer:
         drainer.wake("nobody", "main")
         drainer.wake(world.tenant, "nowhere")
+
+
+async def test_whoever_left_is_seen_out_by_the_worker(world: World) -> None:
+    ana = await world.user("ana")
+    await world.drain()
+    await world.set_user(ana, active=False)
+    with world.logs() as lines:
+        async with a_worker(world) as drainer:
+            drainer.wake(world.tenant, "main")
+
+            async def out() -> bool:
+                await asyncio.sleep(0.02)
+                return any(line["event"] == "leaver.out" for line in lines)
+
+            await world.until(out)
+
+
+async def test_a_leaver_whom_a_worker_has_left_is_seen_out_by_another(world: World) -> None:
+    ana = await world.user("ana")
+    await world.drain()
+    await world.set_user(ana, active=False)
+    await world.drain()
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+
+        async def nobody_waits() -> bool:
+            return not await Leavers(world.link, world.tenant, "main").waiting()
+
+        await world.until(nobody_waits)
 
 
 async def test_another_configuration_is_applied_without_an_event(world: World) -> None:
