@@ -93,6 +93,7 @@ async def live(site: Site, events: int) -> None:
             made = await site.send("POST", "/Users", {"userName": name})
             if made is None or "id" not in made:
                 continue
+            change: dict[str, Any]
             if number % 3 == 0 and next(left, None) is not None:
                 change = {"op": "replace", "path": "title", "value": f"t{number}"}
                 await site.send("PATCH", f"/Users/{made['id']}", _patch(change))
@@ -133,7 +134,7 @@ async def caught_up(site: Site) -> int:
             cursor = int(await redis.hget(f"{prefix}lane:+ledger", "cursor") or 0)
             lane = int(await redis.hget(f"{prefix}lane:main", "cursor") or 0)
             waiting = await redis.xlen(f"{prefix}facts")
-            dirty = await redis.hlen(f"{prefix}dirty")  # type: ignore[misc]
+            dirty = await redis.hlen(f"{prefix}dirty")
             if seq == cursor == lane and not waiting and not dirty:
                 return seq
             if time.monotonic() > deadline:

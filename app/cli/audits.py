@@ -15,7 +15,7 @@ import click
 
 from app.cli.ledgers import require_ledger, told_plainly
 from app.cli.output import print_rows
-from workers.ledger.questions import Question
+from workers.ledger.questions import Question, holders
 from workers.ledger.store import READ_S, Store
 
 if TYPE_CHECKING:
@@ -32,6 +32,37 @@ def ask(settings: Settings, question: Question) -> Rows:
     ledger = require_ledger(settings)
     with told_plainly(ledger):
         return asyncio.run(_asked(ledger, question))
+
+
+def held_at(
+    settings: Settings,
+    tenant: str,
+    at: datetime,
+    *,
+    user: str | None,
+    role: str | None,
+    target: str | None,
+) -> Rows:
+    """Return who held which role then, in the form of `access show`."""
+    found = ask(settings, holders(tenant, at, role=role, user=user, target=target))
+    return [
+        {
+            "tenant": tenant,
+            "target": row["target"],
+            "user": row["user"],
+            "user_name": None,
+            "resource_id": row["resource_id"] or None,
+            "state": "active",
+            "until": None,
+            "door": "open",
+            "role": row["role"],
+            "wanted": row["is_explained"],
+            "held": True,
+            "because": [],
+            "since": row["since"],
+        }
+        for row in found
+    ]
 
 
 async def _asked(ledger: LedgerSettings, question: Question) -> Rows:

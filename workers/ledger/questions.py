@@ -190,7 +190,9 @@ def holders(
         if value is not None
     ]
     if user is not None:
-        conditions.append(f"{quote_literal(user)} IN (user, resource_id)")
+        ids = _ids(user, tenant)
+        named = f"{quote_literal(user)} IN (user, resource_id)"
+        conditions.append(f"({named} OR has({ids}, resource_id))")
     view = f"holders_at(tenant = {quote_literal(tenant)}, at = {_text(at)})"
     columns = dict(zip(_HOLDERS, _HOLDERS, strict=True))
     return _ask(view, columns, conditions, most, "target, user, role")

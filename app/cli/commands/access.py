@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,16 @@ from app.cli.options import config_option, json_option, read_settings, target_op
 from app.cli.output import print_rows, printable
 from app.cli.progress import counting
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _COLUMNS = ("target", "user", "state", "door", "role", "wanted", "held", "because")
+
+
+def _time(text: str) -> datetime:
+    from app.cli.audits import parse_time  # noqa: PLC0415 - not for --help
+
+    return parse_time(text)
 
 
 @click.group("access")
@@ -28,6 +37,12 @@ def command() -> None:
 @click.option("--user", metavar="USER", help="userName, agent, resource id or ClickHouse name.")
 @click.option("--role", metavar="ROLE", help="Only this role: who should hold it or does.")
 @target_option
+@click.option(
+    "--at",
+    type=_time,
+    metavar="TIME",
+    help="At this time (UTC if unsaid), out of the ledger; else now, on the targets.",
+)
 @config_option
 @json_option
 def show(
@@ -36,6 +51,7 @@ def show(
     user: str | None,
     role: str | None,
     target: str | None,
+    at: datetime | None,
     config: Path,
     as_json: bool,
 ) -> int:
@@ -48,12 +64,21 @@ def show(
     With --json: an array of {tenant, target, user, user_name, resource_id, state, until, door,
     role, wanted, held, because}, because an array of {mapping, groups, until}.
 
+    With --at: what was held at that time, as targets were last seen then; `wanted` says whether the
+    directory gave it, and nothing is said of why.
+
     Example: clickhouse-scim access show acme --role analyst --target eu
     """
     settings = read_settings(config)
     require_tenant(settings, tenant)
     if target is not None:
         require_lane(settings, tenant, target)
+    if at is not None:
+        from app.cli.audits import held_at  # noqa: PLC0415 - not for --help
+
+        past = held_at(settings, tenant, at, user=user, role=role, target=target)
+        print_rows(past, _COLUMNS, as_json=as_json, empty="nobody held that")
+        return 0
     lanes = select_lanes(settings, tenant, target)
     from app.cli.accesses import shown  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415

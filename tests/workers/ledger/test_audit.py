@@ -19,6 +19,7 @@ from tests.workers.ledger.conftest import ORIGIN, Told
 from workers.ledger.rows import ms
 from workers.ledger.store import literal
 
+SECOND = timedelta(seconds=1)
 Audit = Callable[..., Awaitable[tuple[int, Any, str]]]
 
 
@@ -40,7 +41,8 @@ def audit(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Aud
 
     async def run(*words: str) -> tuple[int, Any, str]:
         capsys.readouterr()
-        arguments = ["audit", *words, "--config", str(config), "--json"]
+        group = "access" if words[0] == "show" else "audit"
+        arguments = [group, *words, "--config", str(config), "--json"]
         code = await asyncio.to_thread(main, arguments)
         said = capsys.readouterr()
         return code, json.loads(said.out) if said.out else None, said.err
@@ -138,8 +140,10 @@ async def test_what_was_held_at_a_time_is_what_a_model_says(told: Told, audit: A
     await told.facts.record(told.tenant, facts[40:])  # some of them twice
     await told.write()
     for at, model in rng.sample(moments, 8):
+        _, rows, _ = await audit("show", told.tenant, "--at", (at + SECOND).isoformat())
+        assert {(r["user"], r["role"]) for r in rows} == {(u, r) for u in model for r in model[u]}
         for role in ("r1", "r2"):
-            words = ("--role", role, "--at", (at + timedelta(seconds=1)).isoformat())
+            words = ("--role", role, "--at", (at + SECOND).isoformat())
             _, rows, _ = await audit("holders", told.tenant, *words)
             assert {row["user"] for row in rows} == {u for u, of in model.items() if role in of}
 
