@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +54,8 @@ def command(
     del now  # click has asked for it
     settings = read_settings(config)
     require_tenant(settings, tenant)
+    import asyncio  # noqa: PLC0415 - not for --help
+
     from app.cli.revoking import revoked  # noqa: PLC0415 - not for --help
 
     result = asyncio.run(revoked(settings, tenant, user, hold=hold, within_s=within))
