@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import msgspec
@@ -20,12 +20,13 @@ from app.directory.holds import Held, Hold, Holds
 from app.directory.lanes import ROLE, LaneStore, Letter
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
-from workers.access.model import Actual, Foreign, Policy, RoleDefinition, Wanted
+from workers.access.model import Actual, Adopted, Foreign, Policy, RoleDefinition, Wanted
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.plan import UNKNOWN_ROLE, Plan, plan
 from workers.access.roles import plan_roles
 from workers.access.steps import (
     TAKING,
+    Adopt,
     Authenticate,
     Create,
     Rename,
@@ -48,6 +49,7 @@ LATE_ROLE_S = 3.0
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(RoleDefinition).decode
+_decode_adopted = msgspec.json.Decoder(Adopted).decode
 
 
 @dataclass(slots=True)
@@ -90,6 +92,26 @@ class _Scope:
     made: frozenset[str]
     roles: frozenset[str]
     vocabulary: frozenset[str]
+
+    def with_roles(self, more: Collection[str]) -> _Scope:
+        return replace(self, roles=self.roles.union(more))
+
+
+@dataclass(frozen=True, slots=True)
+class _Adoption:
+    """What was said of single users, and what those of this attempt were that were adopted."""
+
+    consents: Mapping[str, str]
+    records: Mapping[str, Adopted]
+    adopt_existing: bool
+
+    @property
+    def is_possible(self) -> bool:
+        return bool(self.adopt_existing or self.consents or self.records)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return frozenset(role for record in self.records.values() for role in record.roles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +175,11 @@ class Convergence:
         scope = await self._scope(people, groups, everything=retry is None)
         role_ids = [ROLE + name for name in {*scope.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
-        letters, recorded = await asyncio.gather(self.store.letters(asked), self.store.roles())
+        letters, recorded, adoption = await asyncio.gather(
+            self.store.letters(asked), self.store.roles(), self._adoption(people)
+        )
+        scope = scope.with_roles(adoption.roles)
+        fresh = fresh or adoption.is_possible  # SHOW does not tell one user of a name from another
         tried = set() if self.only_takes else {*people.persons, *ids}
         outcome = Outcome(letters=letters, tried=tried)
         if not people.persons and not scope.made and retry == frozenset():
@@ -168,8 +194,17 @@ class Convergence:
             if not sent or not self._has_lost_a_race(actual, outcome):
                 break
         self._settle_roles(actual, recorded, outcome)
-        await self._place_users(people, actual, scope, outcome, fresh=fresh, braking=braking)
+        await self._place_users(
+            people, actual, scope, outcome, adoption, fresh=fresh, braking=braking
+        )
         return outcome
+
+    async def _adoption(self, people: People) -> _Adoption:
+        consents, texts = await asyncio.gather(
+            self.store.consents(), self.store.adopted(people.names())
+        )
+        records = {name: _decode_adopted(text) for name, text in texts.items()}
+        return _Adoption(consents, records, self.setup.adopt_existing)
 
     async def _scope(self, people: People, groups: Sequence[str], *, everything: bool) -> _Scope:
         """Return the roles that this attempt is about; those out of group names are remembered
@@ -299,11 +334,16 @@ class Convergence:
         actual: Actual,
         scope: _Scope,
         outcome: Outcome,
+        adoption: _Adoption,
         *,
         fresh: bool,
         braking: Braking | None,
     ) -> None:
-        policy = self.setup.policy(scope.vocabulary)
+        policy = replace(
+            self.setup.policy(scope.vocabulary),
+            consents=adoption.consents,
+            adopted=adoption.records,
+        )
         failed: dict[str, Failure] = {}
         intended = dict(people.intents)
         told: Mapping[str, str] = {}
@@ -321,6 +361,8 @@ class Convergence:
                 break
             if self.farewell is not None:
                 await self.farewell.before(steps, wanted)
+            records = await self._keep_adopted(steps, actual)
+            policy = replace(policy, adopted={**policy.adopted, **records})
             made = await self._intend(steps, wanted)
             intended |= made
             failures = await self._apply(steps)
@@ -367,6 +409,19 @@ class Convergence:
         ids = dict.fromkeys(resource_behind(want.resource_id) for want in wanted)
         before = await self.brake.look(ids)
         return await self.brake.hold(decided.steps, wanted, actual, before, outcome.letters)
+
+    async def _keep_adopted(self, steps: Iterable[UserStep], actual: Actual) -> dict[str, Adopted]:
+        """Keep what users are that these steps adopt, before the first of them is sent."""
+        names = [name for step in steps if isinstance(step, Adopt) for name in step.names]
+        records = {}
+        for name in names:
+            state = actual.users[name]
+            held = await self.target.privileges_of(name) if state.has_privileges else ()
+            records[name] = Adopted.of(state, held)
+        if records:
+            self.lease.check()
+            await self.store.keep_adopted({n: _encode(r).decode() for n, r in records.items()})
+        return records
 
     async def _intend(self, steps: Iterable[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:
         """Note the names that these steps make, before the first of them is sent."""

@@ -164,6 +164,7 @@ class _Store(LaneStore):
         self.links: Mapping[str, str] = {}
         self.likes: Mapping[str, str] = {}
         self._roles: dict[str, str | None] = {}
+        self._adopted: dict[str, str] = {}
 
     async def pretend_links(self, keys: Sequence[str]) -> None:
         self.links = await self.linkable(keys)
@@ -181,6 +182,12 @@ class _Store(LaneStore):
 
     async def vocabulary(self, now: Collection[str]) -> frozenset[str]:
         return await super().vocabulary(()) | frozenset(now)
+
+    async def adopted(self, names: Collection[str]) -> dict[str, str]:
+        return {**await super().adopted(names), **_those(self._adopted, names)}
+
+    async def keep_adopted(self, records: Mapping[str, str]) -> None:
+        self._adopted |= records
 
     async def intend(self, epoch: int, names: Mapping[str, str], roles: Sequence[str] = ()) -> bool:
         del epoch, names

@@ -30,6 +30,7 @@ class Setup:
     marker: str
     drop_deleted: bool
     revoke_foreign: bool
+    adopt_existing: bool
     protected_names: frozenset[str]
     limit: Limit
     protected_roles: frozenset[str]
@@ -59,6 +60,7 @@ class Setup:
             marker=configured.marker_role,
             drop_deleted=configured.on_delete == "drop",
             revoke_foreign=configured.foreign_grants == "revoke",
+            adopt_existing=configured.adopt_existing_users,
             protected_names=frozenset({of_target.user, *of_target.protected_users}),
             protected_roles=frozenset(of_target.protected_roles),
             markers=frozenset(
@@ -74,6 +76,7 @@ class Setup:
             vocabulary=vocabulary,
             drop_deleted=self.drop_deleted,
             revoke_foreign=self.revoke_foreign,
+            adopt_existing=self.adopt_existing,
             protected_names=self.protected_names,
             protected_roles=self.protected_roles,
             markers=self.markers,

@@ -212,7 +212,6 @@ class Tenant(Section):
     applied_state: Literal["request", "default"] = "request"
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {
-        ("adopt_existing_users", True): "true is beyond this version; users that exist stay as is",
         ("purge_after_days", ...): "is beyond this version: locked users stay locked; remove it",
     }
 

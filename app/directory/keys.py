@@ -47,6 +47,8 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
     leavers:TARGET          hash: ClickHouse name -> who left and is yet to be seen out
+    consents:TARGET         hash: ClickHouse name -> "yes": adopt it, "no": never, and give it back
+    adopted:TARGET          hash: ClickHouse name -> what the user was before it was adopted
     drift:TARGET            hash: a difference that was only reported -> ms since when it is there
     held:TARGET             hash: resource id -> loss that waits for an operator to confirm it
     allowed:TARGET          set: resource ids whose loss was confirmed
@@ -207,6 +209,8 @@ LanePart = Literal[
     "roles",
     "vocabulary",
     "letters",
+    "consents",
+    "adopted",
     "drift",
     "leavers",
     "held",

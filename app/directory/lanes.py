@@ -410,6 +410,33 @@ class LaneStore:
             confirmed += await self._run("confirm", encode(part), "1" if walk else "0")
         return confirmed
 
+    async def consents(self) -> dict[str, Literal["yes", "no"]]:
+        """Return of which users it was said that they are, or are not, to be adopted, by name."""
+        found = await self._link.call(self._link.redis.hgetall(self._key("consents")))  # type: ignore[arg-type]
+        return {name.decode(): said.decode() for name, said in found.items()}
+
+    async def consent(self, names: Collection[str], said: Literal["yes", "no"] | None) -> None:
+        """Say it of these names; None: what the configuration says holds again."""
+        key, redis = self._key("consents"), self._link.redis
+        if names and said is None:
+            await self._link.call(redis.hdel(key, *names))  # type: ignore[arg-type]
+        elif names:
+            await self._link.call(redis.hset(key, mapping=dict.fromkeys(names, said)))  # type: ignore[arg-type]
+
+    async def adopted(self, names: Collection[str]) -> dict[str, str]:
+        """Return what was kept of these users by `keep_adopted`."""
+        if not names:
+            return {}
+        ordered = list(names)
+        found = await self._link.call(self._link.redis.hmget(self._key("adopted"), ordered))  # type: ignore[arg-type]
+        pairs = zip(ordered, found, strict=True)
+        return {name: text.decode() for name, text in pairs if text is not None}
+
+    async def keep_adopted(self, records: Mapping[str, str]) -> None:
+        """Keep what users are before they are adopted, by name: before the first statement."""
+        key = self._key("adopted")
+        await self._link.call(self._link.redis.hset(key, mapping=dict(records)))  # type: ignore[arg-type]
+
     async def discard(self, resource_id: str) -> bool:
         gone: int = await self._link.call(self._link.redis.hdel(self._key("letters"), resource_id))  # type: ignore[arg-type]
         return gone > 0

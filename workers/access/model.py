@@ -38,6 +38,25 @@ class Method:
 
 
 LOCAL = "localhost"  # what `system.users` calls 127.0.0.1 and ::1
+
+
+class HostKind(StrEnum):
+    """What users' hosts may be, beside this machine; names and patterns begin with their kind."""
+
+    IP = "ip"
+    NAME = "name"
+    REGEXP = "regexp"
+    LIKE = "like"
+
+
+def kind_of(host: str) -> HostKind | None:
+    """Return the kind of one of a Login's `hosts`; None for LOCAL."""
+    if host == LOCAL:
+        return None
+    word = host.partition(" ")[0] if " " in host else ""
+    return HostKind(word) if word in {"name", "regexp", "like"} else HostKind.IP
+
+
 _UNSHOWN = frozenset({"http", "ssh_key"})
 
 
@@ -162,7 +181,9 @@ class UserState:
     """A user that exists on the target.
 
     `admin`: the roles that it may hand on. `default_all`: DEFAULT ROLE ALL, except for the roles in
-    `dormant`. `privileges`: what it holds itself and not through roles, as text, the first of it.
+    `dormant`; else those `listed` are the default roles. `privileges`: what it holds itself and not
+    through roles, as text, the first of it. `manages_access`: as of a role. `entity`: its id. These
+    two are told by the whole query only.
     """
 
     managed: bool
@@ -174,6 +195,9 @@ class UserState:
     dormant: frozenset[str] = frozenset()
     privileges: tuple[str, ...] = ()
     home: Home = Home()
+    listed: frozenset[str] = frozenset()
+    manages_access: bool = field(default=False, compare=False)
+    entity: str = field(default="", compare=False)
 
     @property
     def has_privileges(self) -> bool:
@@ -206,12 +230,49 @@ class Actual:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What a user was before it was adopted, to give it back.
+
+    `entity`: its id on the target, so that another user of the name is not taken for it.
+    `privileges`: what it held itself, each as a GRANT or REVOKE of the server's own without TO or
+    FROM and its name. `listed`: its default roles where they were not all. Its log-in methods,
+    settings and default database are never touched, so they are not here.
+    """
+
+    entity: str
+    roles: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ()
+    default_all: bool = True
+    dormant: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    until: int | None = None
+    privileges: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, state: UserState, privileges: Iterable[str] = ()) -> Adopted:
+        return cls(
+            entity=state.entity,
+            roles=tuple(sorted(state.roles)),
+            admin=tuple(sorted(state.admin)),
+            default_all=state.default_all,
+            dormant=tuple(sorted(state.dormant)),
+            listed=tuple(sorted(state.listed)),
+            hosts=state.login.hosts,
+            until=state.login.until,
+            privileges=tuple(privileges),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The rules of one tenant on one target.
 
     `vocabulary`: the roles that the tenant's role map can give, now or before. Other roles of
     somebody who stays active, and privileges that it holds itself, are foreign: they are taken only
-    if `revoke_foreign`. `protected_names`: never created, changed or dropped; `default` and
+    if `revoke_foreign`. `adopt_existing`: whether users that were there before become a resource's;
+    `consents` says "yes" or "no" for single names, `adopted` what such users were.
+    `protected_names`: never created, changed or dropped; `default` and
     `scim_*` never are. `protected_roles`: never given, beside those of the server's administrators.
     `markers`: the marker roles of all tenants of this target.
     """
@@ -220,9 +281,21 @@ class Policy:
     vocabulary: frozenset[str] = frozenset()
     drop_deleted: bool = True
     revoke_foreign: bool = False
+    adopt_existing: bool = False
+    consents: Mapping[str, str] = field(default_factory=dict)
+    adopted: Mapping[str, Adopted] = field(default_factory=dict)
     protected_names: frozenset[str] = frozenset()
     protected_roles: frozenset[str] = frozenset()
     markers: frozenset[str] = frozenset()
+
+    def adopts(self, name: str) -> bool:
+        """Whether a user of this name that was there before becomes a resource's."""
+        return self.consents.get(name, "yes" if self.adopt_existing else "no") == "yes"
+
+    def record_of(self, name: str, state: UserState | None) -> Adopted | None:
+        """Return what this user was before it was adopted; None if it was not."""
+        record = self.adopted.get(name)
+        return record if record and state and state.entity == record.entity else None
 
     def protects(self, name: str) -> bool:
         return name == "default" or name.startswith("scim_") or name in self.protected_names

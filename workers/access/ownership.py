@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workers.access.model import Actual, Door, Home, Login, Policy, Refusal, UserState, Wanted
+from workers.access.model import (
+    Actual,
+    Adopted,
+    Door,
+    Home,
+    Login,
+    Policy,
+    Refusal,
+    UserState,
+    Wanted,
+)
 
 NO_HOME = Home()
 ALREADY_EXISTS = 493  # ACCESS_ENTITY_ALREADY_EXISTS
@@ -23,6 +33,7 @@ class Case:
 
     `login` None: leave door, login, home and default roles as they are. `is_secret_due`: the login
     is to be set although it looks the same. `admin`, `dormant`, `made`: as in `Wanted`.
+    `kept`: what the user was before it was adopted; its log-in and home stay as they were.
     """
 
     resource_id: str
@@ -34,17 +45,22 @@ class Case:
     is_secret_due: bool = False
     admin: frozenset[str] = frozenset()
     dormant: frozenset[str] = frozenset()
+    kept: Adopted | None = None
     made: frozenset[str] = frozenset()
     home: Home = NO_HOME
 
 
 @dataclass(slots=True)
 class Decided:
-    """Whose user is which. `doomed` go; `shut` stay locked; all of them are managed."""
+    """Whose user is which. `doomed` go; `shut` stay locked; `returned` become what they were before
+    they were adopted; all of them are managed. `adopting`: those that become managed now.
+    """
 
     cases: list[Case] = field(default_factory=list)
     doomed: set[str] = field(default_factory=set)
     shut: set[str] = field(default_factory=set)
+    returned: dict[str, Adopted] = field(default_factory=dict)
+    adopting: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
 
     @classmethod
@@ -77,13 +93,31 @@ class Decided:
             elif want.name == policy.marker or want.name in policy.vocabulary:
                 # GRANT … TO x means the user where a role has the same name.
                 self._refuse(want, want.name, None, "is the name of a role of this tenant")
-            elif state is not None and not state.managed:
-                self._refuse(want, want.name, ALREADY_EXISTS, "exists and is not managed")
+            elif state is not None and (why := self._why_not(want, want.name, state, policy)):
+                self._refuse(want, want.name, ALREADY_EXISTS, why)
             elif want.name in holders:
                 self._refuse(want, want.name, ALREADY_EXISTS, "belongs to another resource")
             else:
                 holders[want.name] = want
+                if state is not None and not state.managed:
+                    self.adopting.add(want.name)
         return holders
+
+    def _why_not(self, want: Wanted, name: str, state: UserState, policy: Policy) -> str | None:
+        """Return why the user of this name can't be the resource's; None if it can."""
+        record = policy.record_of(name, state)
+        if state.managed:
+            if record is None or policy.consents.get(name) != "no":
+                return None
+            self.returned[name] = record
+            return "was adopted and is given back"
+        if not (policy.adopts(name) and want.active):
+            return "exists and is not managed"
+        if state.manages_access or any(map(policy.why_never_given, state.roles)):
+            return "exists and manages access, so it is not adopted"
+        if state.door is not Door.OPEN:
+            return "exists and can't log in as it is, so it is not adopted"
+        return None
 
     def _find_previous(
         self,
@@ -103,12 +137,14 @@ class Decided:
             state = actual.users.get(previous) if previous is not None else None
             if previous is None or state is None or policy.protects(previous):
                 continue
-            holder = holders.get(previous)
+            holder, record = holders.get(previous), policy.record_of(previous, state)
             if not state.managed:
-                if want.name is None:
+                if want.name is None and record is None:
                     self._refuse(want, previous, ALREADY_EXISTS, "exists and is not managed")
-            elif holder is want:
+            elif holder is want or previous in self.returned:
                 continue
+            elif record is not None:
+                self.returned[previous] = record
             elif holder is not None:
                 if holder.previous != previous:
                     self.doomed.add(previous)
@@ -121,6 +157,12 @@ class Decided:
         self, want: Wanted, name: str, source: str | None, actual: Actual, policy: Policy
     ) -> None:
         state = None if name in self.doomed else actual.users.get(name)
+        record = policy.record_of(name, state)
+        if state and record and want.previous != name and state.door is not Door.OPEN:
+            self.returned[name] = record
+        if name in self.returned:
+            self._refuse(want, name, ALREADY_EXISTS, "was adopted for another and is given back")
+            return
         if state and want.previous != name and state.door not in {Door.OPEN, Door.HELD}:
             # What somebody who left has kept under this name, maybe with a session still open.
             self.doomed.add(name)
@@ -144,6 +186,7 @@ class Decided:
                 dormant=want.dormant - never,
                 made=want.made - never,
                 home=want.home,
+                kept=Adopted.of(state) if state and name in self.adopting else record,
             )
         )
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from workers.access.model import (
     Actual,
+    Adopted,
     Door,
     Foreign,
     Home,
@@ -20,14 +21,19 @@ from workers.access.model import (
 )
 from workers.access.ownership import Case, Decided
 from workers.access.steps import (
+    Adopt,
     Authenticate,
     Create,
     DefaultAll,
+    DefaultList,
     Drop,
+    GiveBack,
     Grant,
     KillQueries,
     Lock,
+    Release,
     Rename,
+    Reopen,
     RevokeAdmin,
     RevokeRoles,
     Settle,
@@ -139,9 +145,15 @@ def _steps(
     privileged = {
         s.case.source for s in stays if s.case.source and s.state and s.state.has_privileges
     }
+    back = [_Return(name, users[name], record) for name, record in sorted(decided.returned.items())]
     return (
-        *_by_roles(RevokeRoles, _excess(stays, policy)),
-        *_by_roles(RevokeAdmin, {s.case.source: s.too_much_admin for s in stays if s.case.source}),
+        *_all(Adopt, decided.adopting),
+        *_by_roles(RevokeRoles, _excess(stays, policy) | {r.name: r.excess for r in back}),
+        *_by_roles(
+            RevokeAdmin,
+            {s.case.source: s.too_much_admin for s in stays if s.case.source}
+            | {r.name: r.too_much_admin for r in back},
+        ),
         *_all(StripRoles, with_roles),
         *_all(StripPrivileges, with_privileges | (privileged if policy.revoke_foreign else set())),
         # Killed between losing all rights and the lock: what begins in between can do nothing, and
@@ -160,6 +172,7 @@ def _steps(
         ),
         *_by_login(Unlock, _logins(stays, closed=True)),
         *_by_login(Authenticate, _logins(stays, closed=False)),
+        *_reopened(stays),
         *_homes(stays),
         *_defaults(stays, dormant=True),
         *_by_roles(Grant, {s.case.name: s.missing(actual, admin=False) for s in stays}),
@@ -170,6 +183,8 @@ def _steps(
             )
         ),
         *_defaults(stays, dormant=False),
+        *(step for each in back for step in each.steps(actual)),
+        *_all(Release, decided.returned),
     )
 
 
@@ -204,7 +219,7 @@ def _renames(cases: Iterable[Case]) -> list[Rename]:
 def _logins(stays: Iterable[_Stay], *, closed: bool) -> Iterator[tuple[str, Login | None]]:
     """Yield whose door is to be opened; or, of the open ones, who has another login or secret."""
     for stay in stays:
-        if stay.state is None or stay.case.login is None:
+        if stay.state is None or stay.case.login is None or stay.case.kept is not None:
             continue
         if (stay.state.door is not Door.OPEN) is closed and (
             closed or stay.state.login != stay.case.login.observable or stay.case.is_secret_due
@@ -212,11 +227,64 @@ def _logins(stays: Iterable[_Stay], *, closed: bool) -> Iterator[tuple[str, Logi
             yield stay.case.name, stay.case.login
 
 
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """Somebody who becomes what it was before it was adopted."""
+
+    name: str
+    state: UserState
+    record: Adopted
+
+    @property
+    def excess(self) -> frozenset[str]:
+        return self.state.roles.difference(self.record.roles)
+
+    @property
+    def too_much_admin(self) -> frozenset[str]:
+        return self.state.admin.intersection(self.record.roles).difference(self.record.admin)
+
+    def steps(self, actual: Actual) -> Iterator[UserStep]:
+        """Yield what gives it back; roles that are no more can't be."""
+        names, state, record = (self.name,), self.state, self.record
+        login = state.login
+        if state.door is not Door.OPEN or (login.hosts, login.until) != (
+            record.hosts,
+            record.until,
+        ):
+            yield Reopen(names, record.hosts, record.until)
+        there = actual.roles.keys() | state.roles
+        for roles, is_admin in (
+            (set(record.roles) - state.roles - set(record.admin), False),
+            (set(record.admin) - state.admin, True),
+        ):
+            if some := tuple(sorted(roles & there)):
+                yield Grant(names, some, is_admin)
+        if record.privileges and not state.has_privileges:
+            yield GiveBack(names, record.privileges)
+        if not record.default_all:
+            listed = tuple(role for role in record.listed if role in there)
+            if state.default_all or state.listed != set(listed):
+                yield DefaultList(names, listed)
+        elif not state.default_all or state.dormant != set(record.dormant):
+            yield DefaultAll(names, record.dormant)
+
+
+def _reopened(stays: Iterable[_Stay]) -> Iterator[Reopen]:
+    """An adopted user gets in as it could before, at most until it may."""
+    for stay in stays:
+        kept, state, login = stay.case.kept, stay.state, stay.case.login
+        if kept is None or state is None or login is None:
+            continue
+        until = min((end for end in (kept.until, login.until) if end is not None), default=None)
+        if state.door is not Door.OPEN or state.login.until != until:
+            yield Reopen((stay.case.name,), kept.hosts, until)
+
+
 def _homes(stays: Iterable[_Stay]) -> Iterator[Settle]:
     groups: defaultdict[tuple[Home, tuple[str, ...]], list[str]] = defaultdict(list)
     for stay in stays:
         home, there = stay.case.home, stay.state.home if stay.state else Home()
-        if stay.case.login is not None and home != there:
+        if stay.case.login is not None and stay.case.kept is None and home != there:
             groups[home, tuple(sorted(there.profiles - home.profiles))].append(stay.case.name)
     for (home, leaving), names in sorted(groups.items(), key=lambda group: min(group[1])):
         yield Settle(tuple(sorted(names)), home, leaving)
@@ -261,7 +329,7 @@ def _withheld(stays: Iterable[_Stay], actual: Actual) -> Iterator[Refusal]:
             yield Refusal(case.resource_id, case.name, None, error)
 
 
-_Many = TypeVar("_Many", StripRoles, StripPrivileges, KillQueries, Lock, Drop)
+_Many = TypeVar("_Many", Adopt, Release, StripRoles, StripPrivileges, KillQueries, Lock, Drop)
 _WithLogin = TypeVar("_WithLogin", Create, Unlock, Authenticate)
 _WithRoles = TypeVar("_WithRoles", RevokeRoles, RevokeAdmin, Grant)
 

@@ -12,19 +12,24 @@ from typing import assert_never
 
 from workers.access.model import Actual, Door, RoleState, UserState
 from workers.access.steps import (
+    Adopt,
     Authenticate,
     Create,
     CreateRole,
     DefaultAll,
+    DefaultList,
     Drop,
     DropRowFilter,
+    GiveBack,
     Grant,
     GrantPrivilege,
     Hold,
     KillQueries,
     Lock,
     MarkRole,
+    Release,
     Rename,
+    Reopen,
     RevokeAdmin,
     RevokePrivilege,
     RevokeRoles,
@@ -112,7 +117,27 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
         case DefaultAll(names, dormant):
             for name in names:
                 state = _user(users, name)
-                users[name] = replace(state, default_all=True, dormant=frozenset(dormant))
+                users[name] = replace(
+                    state, default_all=True, dormant=frozenset(dormant), listed=frozenset()
+                )
+        case Adopt(names) | Release(names):
+            for name in names:
+                users[name] = replace(_user(users, name), managed=isinstance(step, Adopt))
+        case Reopen(names, hosts, until):
+            for name in names:
+                state = _user(users, name)
+                login = replace(state.login, hosts=hosts, until=until)
+                users[name] = replace(state, login=login, door=Door.OPEN)
+        case GiveBack(names, privileges):
+            for name in names:
+                users[name] = replace(_user(users, name), privileges=privileges)
+        case DefaultList(names, some):
+            for name in names:
+                listed = frozenset(some)
+                _must_exist(_user(users, name).roles, some)
+                users[name] = replace(
+                    users[name], default_all=False, dormant=frozenset(), listed=listed
+                )
         case CreateRole(role):
             if role in roles:
                 raise Impossible(f"role {role!r} exists")

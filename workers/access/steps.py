@@ -187,10 +187,62 @@ class SetSettings:
     settings: Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Give the marker role to users that were there before: from now on they are managed."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Let users log in again as they could, from these hosts and until then; methods stay."""
+
+    names: tuple[str, ...]
+    hosts: tuple[str, ...]
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Give a user the privileges again that it held itself, as the server told them."""
+
+    names: tuple[str, ...]
+    privileges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultList:
+    """DEFAULT ROLE: these and no others."""
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take the marker role: the users are nobody's any more."""
+
+    names: tuple[str, ...]
+
+
 Taking: TypeAlias = (
     RevokeRoles | RevokeAdmin | StripRoles | StripPrivileges | KillQueries | Lock | Hold | Drop
 )
-Giving: TypeAlias = Rename | Create | Authenticate | Unlock | Settle | Grant | DefaultAll
+Giving: TypeAlias = (
+    Adopt
+    | Rename
+    | Create
+    | Authenticate
+    | Unlock
+    | Reopen
+    | Settle
+    | Grant
+    | GiveBack
+    | DefaultAll
+    | DefaultList
+    | Release
+)
 UserStep: TypeAlias = Taking | Giving
 RoleStep: TypeAlias = (
     CreateRole

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from app.errors import StatementRefused, TargetError
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.statements import Statement, render
-from workers.access.steps import ROLE_STEPS, TAKING, Create, Rename, Step, UserStep, narrow
+from workers.access.steps import ROLE_STEPS, TAKING, Adopt, Create, Rename, Step, UserStep, narrow
 from workers.clickhouse.target import Target
 from workers.witness import Witness
 
@@ -40,7 +40,8 @@ async def apply(
     statement is split until the guilty name is alone; since it may have been done in part, only
     statements that tolerate repetition are sent again, and after a refused CREATE USER the target
     is asked who exists. Who failed once gets nothing more in this run, but everything that is to be
-    taken away is still tried. TargetUnavailable ends the run: observe and plan anew.
+    taken away is still tried, but from users that could not be adopted: these are not ours.
+    TargetUnavailable ends the run: observe and plan anew.
     """
     run = _Run(target, marker, check, log_comment, witness)
     for step in steps:
@@ -58,6 +59,7 @@ class _Run:
     users: dict[str, Failure] = field(default_factory=dict)
     roles: dict[str, Failure] = field(default_factory=dict)
     barred: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
 
     async def do(self, step: Step) -> None:
         if isinstance(step, ROLE_STEPS):
@@ -66,7 +68,7 @@ class _Run:
                     await self._send(statement)
             return
         if isinstance(step, TAKING):
-            allowed: tuple[str, ...] = step.names
+            allowed = tuple(name for name in step.names if name not in self.strangers)
         elif isinstance(step, Rename):
             allowed = () if self.barred & {step.previous, step.name} else step.names
             if not allowed:
@@ -148,6 +150,8 @@ class _Run:
             self.barred.add(name)
         if isinstance(step, Rename):
             self.barred.add(step.name)
+        if isinstance(step, Adopt):
+            self.strangers.add(name)
 
 
 def _halves(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from workers.access.model import Actual, UserState
 from workers.access.statements import (
     Statement,
     census_query,
+    cut_grant,
     fingerprint_query,
     managed_query,
     observe_query,
@@ -124,6 +125,12 @@ class Target:
             for kind, name, detail in await session.query(sql, log_comment=log_comment):
                 rows.append((kind, name, detail))
         return parse_observation(rows, self.marker)
+
+    async def privileges_of(self, name: str) -> list[str]:
+        """Return what this user holds itself, each as `cut_grant` has it."""
+        async with self._pool.session() as session:
+            lines = await session.query(show_grants_query([name]))
+        return [cut for (line,) in lines if (cut := cut_grant(line)) is not None]
 
     async def managed(self, after: str, count: int) -> list[str]:
         """Return the names of at most `count` managed users, in order, that come after `after`."""

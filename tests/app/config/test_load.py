@@ -218,10 +218,6 @@ MISTAKES = {
         '[tenants.b]\nverified_domains = ["a.example", "A.example"]',
         "tenants.b.verified_domains: names 'a.example' twice",
     ),
-    "adopt": (
-        "[tenants.b]\nadopt_existing_users = true",
-        "tenants.b.adopt_existing_users: true is",
-    ),
     "created roles without a beginning": (
         '[tenants.b]\nunmapped_groups = "create"',
         "tenants.b.role_prefix: is missing",

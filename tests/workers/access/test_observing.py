@@ -24,11 +24,26 @@ def user(
     default_all: int = 1,
     names: Sequence[str] = (),
     but: Sequence[str] = (),
+    listed: Sequence[str] = (),
     database: str = "",
 ) -> tuple[str, str, str]:
     """Return the row of a user as the server writes it."""
     none: list[str] = []
-    detail = (ips, [*names], none, none, methods, params, ends, default_all, [*but], database, NOW)
+    detail = (
+        ips,
+        [*names],
+        none,
+        none,
+        methods,
+        params,
+        ends,
+        default_all,
+        [*but],
+        [*listed],
+        database,
+        "id",
+        NOW,
+    )
     return ("user", name, json.dumps(detail))
 
 
@@ -44,7 +59,7 @@ def test_rows_become_users_and_roles() -> None:
             but=["night"],
             database="d",
         ),
-        user("bo", [], ["no_password"], ["{}"], [PAST], default_all=0),
+        user("bo", [], ["no_password"], ["{}"], [PAST], default_all=0, listed=["foreign"]),
         ("role", "analyst", ""),
         ("role", "foreign", ""),
         ("user_role", "ana", "m"),
@@ -76,6 +91,7 @@ def test_rows_become_users_and_roles() -> None:
                 login=Login("no_password"),
                 door=Door.LOCKED,
                 default_all=False,
+                listed=frozenset({"foreign"}),
                 privileges=("SELECT ON a.*", "SELECT ON b.*"),
             ),
         },

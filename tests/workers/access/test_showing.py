@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workers.access.model import Door, Home, Login, Method, UserState
-from workers.access.statements import parse_shown
+from workers.access.statements import cut_grant, parse_shown
 
 
 def test_lines_become_users() -> None:
@@ -35,7 +35,10 @@ def test_lines_become_users() -> None:
             login=Login("no_password"),
         ),
         "o'h`x\n": UserState(
-            managed=False, login=Login("ldap", (("server", "co'rp"),)), default_all=False
+            managed=False,
+            login=Login("ldap", (("server", "co'rp"),)),
+            default_all=False,
+            listed=frozenset({"r 1"}),
         ),
         "bo": UserState(managed=True, login=Login("kerberos"), door=Door.LOCKED, default_all=False),
         "cy": UserState(
@@ -81,3 +84,20 @@ def test_a_user_that_is_not_like_ours_is_not_told(created: str) -> None:
 )
 def test_a_grant_that_is_not_of_roles_is_not_told(granted: str) -> None:
     assert parse_shown(["CREATE USER a IDENTIFIED WITH no_password"], [granted], "m") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "cut"),
+    [
+        ("GRANT SELECT(id) ON db.* TO ana", "GRANT SELECT(id) ON db.*"),
+        ("GRANT SELECT ON *.* TO `a TO b`", "GRANT SELECT ON *.*"),
+        ("GRANT SELECT ON `x TO y`.t TO ana", "GRANT SELECT ON `x TO y`.t"),
+        ("GRANT INSERT ON t.* TO ana WITH GRANT OPTION", "GRANT INSERT ON t.* WITH GRANT OPTION"),
+        ("REVOKE SELECT(c) ON db.t FROM ana", "REVOKE SELECT(c) ON db.t"),
+        ("GRANT CREATE USER ON `a.b`* TO ana", "GRANT CREATE USER ON `a.b`*"),
+        ("GRANT r TO ana", None),
+        ("GRANT `SELECT ON db.*`, r TO ana WITH ADMIN OPTION", None),
+    ],
+)
+def test_a_privilege_is_cut_off_its_holder(line: str, cut: str | None) -> None:
+    assert cut_grant(line) == cut

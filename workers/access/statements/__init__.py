@@ -10,12 +10,18 @@ from workers.access.statements.observing import (
 from workers.access.statements.quoting import masked, quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
 from workers.access.statements.rights import Right, needed_rights, provisioner_grants
-from workers.access.statements.showing import parse_shown, show_grants_query, show_users_query
+from workers.access.statements.showing import (
+    cut_grant,
+    parse_shown,
+    show_grants_query,
+    show_users_query,
+)
 
 __all__ = [
     "Right",
     "Statement",
     "census_query",
+    "cut_grant",
     "fingerprint_query",
     "managed_query",
     "masked",

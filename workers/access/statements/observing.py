@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from workers.access.model import Actual, Door, Home, Login, Method, RoleState, UserState
+from workers.access.model import LOCAL, Actual, Door, Home, Login, Method, RoleState, UserState
 from workers.access.statements.quoting import (
     FIRST_END,
     HELD_AT,
@@ -40,17 +40,19 @@ def observe_query(names: Collection[str], roles: Collection[str], marker: str) -
     """Return one query about these users and roles, and the users that share a role's name.
 
     Its rows are (kind, name, detail): of a `user` the detail is JSON, of a `user_role`,
-    `user_admin` or `role_role` the granted role, of a `privilege` some of what the user holds
-    itself; roles that `manages` tells of are all of the target. Most of the cost is the query's
-    analysis, so it computes little, and columns are few: rows are judged by `parse_observation`.
-    `system.users.valid_until` exists since 26.2.
+    `user_admin` or `role_role` the granted role, of a `privilege` or `managing` some of what the
+    user holds itself; roles that `manages` tells of are all of the target. Most of the cost is the
+    query's analysis, so it computes little, and columns are few: rows are judged by
+    `parse_observation`. `system.users.valid_until` exists since 26.2.
     """
     users_in, roles_in = _in({*names, *roles}), _in({*roles, marker})
+    managing = literals(sorted(MANAGING))
     return f"""\
 SELECT 'user', name, toJSONString((
     host_ip, host_names, host_names_regexp, host_names_like,
     CAST(auth_type, 'Array(String)'), auth_params, CAST(valid_until, 'Array(Int64)'),
-    default_roles_all, default_roles_except, default_database, toUnixTimestamp(now())))
+    default_roles_all, default_roles_except, default_roles_list, default_database,
+    toString(id), toUnixTimestamp(now())))
 FROM system.users WHERE name IN {users_in}
 UNION ALL SELECT 'role', name, '' FROM system.roles WHERE name IN {roles_in}
 UNION ALL
@@ -60,13 +62,16 @@ FROM system.role_grants WHERE user_name IN {users_in}
     OR (role_name IN {roles_in} AND granted_role_name = {quote_literal(marker)})
     OR (isNotNull(role_name) AND granted_role_name != {quote_literal(marker)})
 UNION ALL
-SELECT if(isNull(user_name), 'manages', 'privilege'), coalesce(user_name, role_name, ''),
+SELECT multiIf(isNull(user_name), 'manages',
+        countIf(NOT is_partial_revoke AND CAST(access_type, 'String') IN ({managing})) > 0,
+        'managing', 'privilege'),
+    coalesce(user_name, role_name, ''),
     arrayStringConcat(groupUniqArray({PRIVILEGES_SHOWN:d})(concat(
         CAST(access_type, 'String'), ' ON ', coalesce(nullIf(access_object, ''), database, '*'),
         '.', coalesce(table, '*'))), '\\n')
 FROM system.grants WHERE user_name IN {users_in}
     OR (isNotNull(role_name) AND NOT is_partial_revoke
-        AND CAST(access_type, 'String') IN ({literals(sorted(MANAGING))}))
+        AND CAST(access_type, 'String') IN ({managing}))
 GROUP BY user_name, role_name
 UNION ALL SELECT 'profile', assumeNotNull(user_name), assumeNotNull(inherit_profile)
 FROM system.settings_profile_elements
@@ -115,7 +120,9 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     held = _by_name((*seen.get("user_role", ()), *seen.get("user_admin", ())))
     parents = _by_name(seen.get("role_role", ()))
     profiles = _by_name(seen.get("profile", ()))
-    privileges = {name: tuple(sorted(text.split("\n"))) for name, text in seen.get("privilege", ())}
+    owned = (*seen.get("privilege", ()), *seen.get("managing", ()))
+    privileges = {name: tuple(sorted(text.split("\n"))) for name, text in owned}
+    managers = {name for name, _ in seen.get("managing", ())}
     managing = _holders({name for name, _ in seen.get("manages", ())}, parents)
     users = {
         name: _user(
@@ -125,6 +132,7 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
             admin=admin.get(name, frozenset()),
             privileges=privileges.get(name, ()),
             profiles=profiles.get(name, frozenset()),
+            manages_access=name in managers or bool(held.get(name, frozenset()) & managing),
         )
         for name, detail in seen.get("user", ())
     }
@@ -158,11 +166,17 @@ def _user(
     admin: frozenset[str],
     privileges: tuple[str, ...],
     profiles: frozenset[str],
+    manages_access: bool,
 ) -> UserState:
-    ips, names, regexps, likes, methods, params, ends, default_all, but, database, now = json.loads(
-        detail
+    told = json.loads(detail)
+    ips, names, regexps, likes, methods, params, ends, default_all, but, listed, *rest = told
+    database, entity, now = rest
+    hosts = (
+        *ips,
+        *(one if one == LOCAL else f"name {one}" for one in names),
+        *(f"regexp {one}" for one in regexps),
+        *(f"like {one}" for one in likes),
     )
-    hosts = (*ips, *names, *(f"regexp {one}" for one in regexps), *(f"like {one}" for one in likes))
     ends = [int(end) for end in ends]
     door = _door(hosts, ends, int(now))
     is_open = door is Door.OPEN
@@ -179,6 +193,9 @@ def _user(
         door=door,
         default_all=bool(int(default_all)),
         dormant=frozenset(but) - {marker},
+        listed=frozenset(listed) - {marker},
+        manages_access=manages_access,
+        entity=entity,
         privileges=privileges,
         home=Home(database, profiles),
     )

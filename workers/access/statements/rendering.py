@@ -8,7 +8,7 @@ from typing import assert_never
 
 from app.config.privileges import Privilege
 from app.scim.password import parse_hashed
-from workers.access.model import LOCAL, Home, Login, Method
+from workers.access.model import LOCAL, Home, HostKind, Login, Method, kind_of
 from workers.access.statements.quoting import (
     HELD,
     PAST,
@@ -18,20 +18,26 @@ from workers.access.statements.quoting import (
     quote_literal,
     quote_time,
 )
+from workers.access.statements.showing import GRANT_OPTION
 from workers.access.steps import (
+    Adopt,
     Authenticate,
     Create,
     CreateRole,
     DefaultAll,
+    DefaultList,
     Drop,
     DropRowFilter,
+    GiveBack,
     Grant,
     GrantPrivilege,
     Hold,
     KillQueries,
     Lock,
     MarkRole,
+    Release,
     Rename,
+    Reopen,
     RevokeAdmin,
     RevokePrivilege,
     RevokeRoles,
@@ -100,12 +106,20 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
             | Create(names)
             | Authenticate(names)
             | Unlock(names)
+            | Adopt(names)
+            | Release(names)
+            | Reopen(names)
             | Settle(names)
             | DefaultAll(names)
+            | DefaultList(names)
         ):
             for some in chunks(names, MAX_NAMES_BYTES):
                 part_of_many = narrow(step, some)
                 yield Statement(_of_users(part_of_many, marker), some, part_of_many)
+        case GiveBack(names, privileges):
+            for some in chunks(names, MAX_NAMES_BYTES):
+                for privilege in privileges:
+                    yield Statement(_given_back(privilege, some), some, GiveBack(some, privileges))
         case _:
             for sql in _of_role(step, marker):
                 yield Statement(sql, (step.role,), step)
@@ -124,8 +138,12 @@ def _of_users(
     | Create
     | Authenticate
     | Unlock
+    | Adopt
+    | Release
+    | Reopen
     | Settle
-    | DefaultAll,
+    | DefaultAll
+    | DefaultList,
     marker: str,
 ) -> str:
     users = identifiers(step.names)
@@ -158,6 +176,15 @@ def _of_users(
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
         case Unlock(_, login):
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
+        case Adopt():
+            return f"GRANT {quote_identifier(marker)} TO {users}"
+        case Release():
+            return f"REVOKE {quote_identifier(marker)} FROM {users}"
+        case Reopen(_, hosts, until):
+            end = "'infinity'" if until is None else quote_time(until)
+            return f"ALTER USER {users} VALID UNTIL {end}{_hosts(hosts)}"
+        case DefaultList(_, roles):
+            return f"ALTER USER {users} DEFAULT ROLE {identifiers(roles) or 'NONE'}"
         case Settle(_, home, leaving):
             return f"ALTER USER {users} {_home(home, leaving)}"
         case DefaultAll(_, dormant):
@@ -252,9 +279,23 @@ def _locked(login: Login) -> str:
 def _hosts(hosts: Sequence[str]) -> str:
     if not hosts:
         return ANYWHERE
-    local = ["LOCAL"] if LOCAL in hosts else []
-    addresses = [host for host in hosts if host != LOCAL]
-    return f" HOST {', '.join([*local, *([f'IP {literals(addresses)}'] if addresses else [])])}"
+    parts = ["LOCAL"] if LOCAL in hosts else []
+    for kind in HostKind:
+        some = [host.removeprefix(f"{kind} ") for host in hosts if kind_of(host) is kind]
+        parts += [f"{kind.upper()} {literals(some)}"] if some else []
+    return f" HOST {', '.join(parts)}"
+
+
+def _given_back(privilege: str, names: Sequence[str]) -> str:
+    """Return the server's own `GRANT …` or `REVOKE …` again, for these users.
+
+    Raises ValueError where it is not what `cut_grant` returns.
+    """
+    words, option = privilege.removesuffix(GRANT_OPTION), privilege.endswith(GRANT_OPTION)
+    if not (words.startswith(("GRANT ", "REVOKE ")) and "\n" not in words and ";" not in words):
+        raise ValueError("this is no privilege as the server tells them")
+    to = "TO" if words.startswith("GRANT ") else "FROM"
+    return f"{words} {to} {identifiers(names)}" + (GRANT_OPTION if option else "")
 
 
 def _home(home: Home, leaving: Sequence[str]) -> str:

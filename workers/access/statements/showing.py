@@ -32,6 +32,10 @@ _USER = re.compile(
 _ROLES = re.compile(
     rf"GRANT (?P<roles>{_NAME}(?:, {_NAME})*) TO (?P<name>{_NAME})(?P<admin> WITH ADMIN OPTION)?"
 )
+_PRIVILEGES = re.compile(
+    rf"(?P<what>(?:GRANT|REVOKE) .* ON (?:[^`]|`(?:[^`\\]|\\.)+`)+) (?:TO|FROM) {_NAME}", re.DOTALL
+)
+GRANT_OPTION = " WITH GRANT OPTION"
 _PARAMS = {"SERVER": "server", "REALM": "realm", "CN": "common_name", "SAN": "subject_alt_name"}
 _BUT = "ALL EXCEPT "
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -83,6 +87,9 @@ def parse_shown(
             dormant=frozenset(_names(listed.removeprefix(_BUT))) - {marker}
             if listed.startswith(_BUT)
             else frozenset(),
+            listed=frozenset()
+            if match["listed"] is None or listed.startswith(_BUT)
+            else frozenset(_names(listed.removesuffix("NONE"))) - {marker},
             home=Home(
                 _unquoted(match["database"]) if match["database"] else "",
                 frozenset(
@@ -91,6 +98,15 @@ def parse_shown(
             ),
         )
     return users
+
+
+def cut_grant(line: str) -> str | None:
+    """Return a line of SHOW GRANTS about privileges without TO or FROM and the name behind it; None
+    if it is about roles.
+    """
+    option = GRANT_OPTION if line.endswith(GRANT_OPTION) else ""
+    match = _PRIVILEGES.fullmatch(line.removesuffix(GRANT_OPTION))
+    return None if match is None else match["what"] + option
 
 
 def _names(text: str) -> list[str]:
