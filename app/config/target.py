@@ -62,7 +62,8 @@ class Target(Account):
     """One deployment.
 
     `storage`: `replicated` where all servers have one access storage, or there is one server;
-    `per_node` where each has its own.
+    `per_node` where each has its own. `sandbox_nodes`: how many servers `clickhouse-scim sandbox`
+    starts for a target without `hosts`; nobody else reads it.
     """
 
     hosts: tuple[Annotated[Host, BeforeValidator(parse_host)], ...] = ()
@@ -75,6 +76,7 @@ class Target(Account):
     protected_roles: Names = ()
     max_connections: Annotated[Whole, Field(ge=1, le=1000)] = 8
     connect_seconds: Annotated[Number, Field(gt=0, le=300)] = 5.0
+    sandbox_nodes: Annotated[Whole, Field(ge=1, le=9)] = 1
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {
         (

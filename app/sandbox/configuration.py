@@ -22,19 +22,19 @@ HEADER = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the sandbox's own servers are. `targets`: each target's, as its administrator's URL.
+    """Where the sandbox's own servers are. `targets`: each target's, as its administrator's URLs.
 
     The first of them has the ledger too, unless the file names one.
     """
 
     redis_url: str
     receiver_port: int
-    targets: Mapping[str, str]
+    targets: Mapping[str, Sequence[str]]
     password_file: Path
 
     @property
     def ledger(self) -> str | None:
-        return next(iter(self.targets.values()), None)
+        return next((urls[0] for urls in self.targets.values()), None)
 
 
 def target_names(count: int) -> tuple[str, ...]:
@@ -65,16 +65,6 @@ def default_tables(tenants: Sequence[str], targets: Sequence[str]) -> dict[str, 
             for name in tenants
         },
     }
-
-
-def targets_without_hosts(tables: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the targets of `tables` that need a server of the sandbox."""
-    targets = tables.get("targets")
-    if not isinstance(targets, dict):
-        return ()
-    return tuple(
-        name for name, one in targets.items() if isinstance(one, dict) and not one.get("hosts")
-    )
 
 
 def placed(tables: Mapping[str, Any], places: Places, folder: Path) -> dict[str, Any]:
@@ -115,15 +105,15 @@ def _with_files(table: Any, folder: Path) -> Any:
 def _placed_target(name: str, target: Any, places: Places, folder: Path) -> Any:
     if not isinstance(target, dict) or name not in places.targets:
         return _with_files(target, folder)
-    at = parse_address(places.targets[name])
+    servers = [parse_address(url) for url in places.targets[name]]
     kept = {
         key: value
         for key, value in target.items()
         if key not in {"password_env", "secure", "ca_file"}
     }
     return kept | {
-        "hosts": [str(Host(at.host, at.port))],
-        "secure": at.secure,
+        "hosts": [str(Host(at.host, at.port)) for at in servers],
+        "secure": servers[0].secure,
         "user": PROVISIONER,
         "password_file": str(places.password_file),
     }

@@ -73,8 +73,9 @@ def server_program(
     folder: Path,
     log: Path,
     environ: Mapping[str, str],
+    options: Sequence[str] = (),
 ) -> Program:
-    """Return the server for target `name`: the program `clickhouse`, else the sandbox server.
+    """Return the server `name`: the program `clickhouse`, else the sandbox server with `options`.
 
     It runs in a folder of its own: the engine reads a `config.xml` out of its working directory,
     and there should be none of somebody else's.
@@ -85,7 +86,7 @@ def server_program(
         environ = {**environ, "CLICKHOUSE_WATCHDOG_ENABLE": "0"}
     else:
         ports = ["--port", str(port), "--http-port", str(http_port)]
-        arguments = ["--host", "127.0.0.1", *ports, "--data-dir", str(folder)]
+        arguments = ["--host", "127.0.0.1", *ports, "--data-dir", str(folder), *options]
         command = [sys.executable, "-m", "app.sandbox.clickhouse", *arguments]
     return Program(
         name=f"clickhouse {name}", arguments=command, folder=folder, log=log, environ=environ

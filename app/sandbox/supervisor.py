@@ -31,9 +31,9 @@ from app.sandbox.configuration import (
     default_tables,
     placed,
     target_names,
-    targets_without_hosts,
 )
 from app.sandbox.installed import find_clickhouse
+from app.sandbox.nodes import sandbox_nodes
 from app.sandbox.ports import choose_ports
 from app.sandbox.store import SandboxError, Store, opened
 from app.sandbox.toml import render_toml
@@ -105,9 +105,9 @@ class _Sandbox:
         self._options, self._environ, self._store = options, environ, store
         self._children, self._ready = _Children(), False
         self._tables = self._read()
-        self._sandboxed = targets_without_hosts(self._tables.raw)
+        self._nodes = sandbox_nodes(self._tables.raw)
         self._existing = self._find_existing()
-        started = () if self._existing else self._sandboxed
+        started = [] if self._existing else self._servers()
         names = ["redis", "receiver", *(f"clickhouse.{name}" for name in started)]
         names += [f"clickhouse.{name}.http" for name in started]
         self._ports = choose_ports(names, store.read("ports"), random.Random())  # noqa: S311
@@ -116,8 +116,10 @@ class _Sandbox:
             redis_url=f"redis://127.0.0.1:{self._ports['redis']}/0",
             receiver_port=self._ports["receiver"],
             targets={
-                name: self._existing or servers.own_url(self._ports[f"clickhouse.{name}"])
-                for name in self._sandboxed
+                name: [self._existing]
+                if self._existing
+                else [servers.own_url(self._ports[f"clickhouse.{node}"]) for node in nodes.names]
+                for name, nodes in self._nodes.items()
             },
             password_file=store.password,
         )
@@ -161,19 +163,32 @@ class _Sandbox:
             steps.create_task(self._start_receiver(tasks))
             steps.create_task(self._start_workers(tasks))
 
+    def _servers(self) -> list[str]:
+        """Return the names of all servers that the targets need."""
+        return [name for nodes in self._nodes.values() for name in nodes.names]
+
     def _start_clickhouse(self, tasks: asyncio.TaskGroup) -> None:
         clickhouse, environ = find_clickhouse(self._environ), self._child_environ()
-        for name in self._sandboxed:
-            program = servers.server_program(
-                clickhouse,
-                name,
-                self._ports[f"clickhouse.{name}"],
-                self._ports[f"clickhouse.{name}.http"],
-                folder=self._store.folder_for(f"clickhouse/{name}"),
-                log=self._log(f"clickhouse-{name}"),
-                environ=environ,
-            )
-            self._children.clickhouse[name] = self._keep(tasks, program)
+        for target, nodes in self._nodes.items():
+            if clickhouse is not None and nodes.cluster is not None:
+                raise SandboxError(
+                    f"targets.{target} wants a cluster, which the sandbox makes of its own servers "
+                    f"only; take {clickhouse} off PATH"
+                )
+            ports = [self._ports[f"clickhouse.{name}"] for name in nodes.names]
+            keeper = self._store.folder_for(f"clickhouse/{target}.keeper")
+            for name, port in zip(nodes.names, ports, strict=True):
+                program = servers.server_program(
+                    clickhouse,
+                    name,
+                    port,
+                    self._ports[f"clickhouse.{name}.http"],
+                    folder=self._store.folder_for(f"clickhouse/{name}"),
+                    log=self._log(f"clickhouse-{name}"),
+                    environ=environ,
+                    options=nodes.arguments(ports, keeper),
+                )
+                self._children.clickhouse[name] = self._keep(tasks, program)
 
     async def _start_receiver(self, tasks: asyncio.TaskGroup) -> None:
         await self._until("Redis", "redis", lambda: redis.answers(self._ports["redis"]))
@@ -183,8 +198,9 @@ class _Sandbox:
 
     async def _start_workers(self, tasks: asyncio.TaskGroup) -> None:
         async with asyncio.TaskGroup() as steps:
-            for name, url in self._places.targets.items():
-                steps.create_task(self._provision(name, url))
+            for name, urls in self._places.targets.items():
+                for node, url in zip(self._nodes[name].names, urls, strict=False):
+                    steps.create_task(self._provision(node, url))
         for number in range(1, self._options.workers + 1):
             program = self._program("worker", f"worker-{number}")
             self._children.workers.append(self._keep(tasks, program))
@@ -300,7 +316,7 @@ class _Sandbox:
         try:
             tables = self._read()
             if self._options.config is not None and tables.raw != self._tables.raw:
-                if set(targets_without_hosts(tables.raw)) != set(self._sandboxed):
+                if sandbox_nodes(tables.raw) != self._nodes:
                     _say("targets without hosts were added or removed: restart the sandbox")
                     return
                 settings = self._write_config(tables)
@@ -321,10 +337,10 @@ class _Sandbox:
 
     def _find_existing(self) -> str | None:
         """Return the way into the server that CLICKHOUSE_URL names, if a target needs it."""
-        existing = servers.existing_server(self._environ) if self._sandboxed else None
-        if existing and len(self._sandboxed) > 1:
+        existing = servers.existing_server(self._environ) if self._nodes else None
+        if existing and len(self._servers()) > 1:
             raise SandboxError(
-                f"CLICKHOUSE_URL is one server, but {', '.join(self._sandboxed)} need one each; "
+                f"CLICKHOUSE_URL is one server, but {', '.join(self._servers())} need one each; "
                 "unset it, or run one target"
             )
         return existing
@@ -348,7 +364,7 @@ class _Sandbox:
             "receiver": [child.pid for child in children.receivers if child.pid],
             "worker": [child.pid for child in children.workers if child.pid],
             "redis": next((child.pid for child in children.redis), None),
-            "clickhouse": dict.fromkeys(self._sandboxed)
+            "clickhouse": dict.fromkeys(self._nodes)
             | {name: child.pid for name, child in children.clickhouse.items()},
         }
 
@@ -359,10 +375,14 @@ class _Sandbox:
                 tenant: {"base_url": f"{base}/scim/{tenant}/v2", "token": known[tenant]}
                 for tenant in self._settings.tenants
             },
-            "clickhouse": dict(self._places.targets),
+            "clickhouse": {
+                node: url
+                for name, urls in self._places.targets.items()
+                for node, url in zip(self._nodes[name].names, urls, strict=False)
+            },
             "clickhouse_http": {
                 name: servers.own_http_url(self._ports[f"clickhouse.{name}.http"])
-                for name in ([] if self._existing else self._sandboxed)
+                for name in ([] if self._existing else self._servers())
             },
             "redis": self._places.redis_url,
             "metrics": f"{base}/metrics",

@@ -13,8 +13,8 @@ from app.sandbox.configuration import (
     default_tables,
     placed,
     target_names,
-    targets_without_hosts,
 )
+from app.sandbox.nodes import sandbox_nodes
 
 
 def settings(
@@ -25,7 +25,7 @@ def settings(
     places = Places(
         redis_url="redis://127.0.0.1:1/0",
         receiver_port=2,
-        targets=dict.fromkeys(targets_without_hosts(tables), url),
+        targets={name: [url] for name in sandbox_nodes(tables)},
         password_file=password,
     )
     return check(Applied(placed(tables, places, folder), {}, ()), {}, folder)
@@ -75,7 +75,7 @@ def test_a_files_own_servers_stay_as_they_are(tmp_path: Path) -> None:
         },
         "tenants": {"acme": {"targets": ["far", "near"]}},
     }
-    assert targets_without_hosts(tables) == ("near",)
+    assert list(sandbox_nodes(tables)) == ["near"]
     found = settings(tables, tmp_path)
     far, near = found.targets["far"], found.targets["near"]
     assert (str(far.hosts[0]), far.user, far.secret()) == ("ch-1:9000", "u", "other")

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,26 @@ async def test_a_files_tenants_get_servers_for_targets_without_hosts(tmp_path: P
         written = tomllib.loads(running.config())
         assert written["redis"]["url"] == running.line["redis"]
         assert written["tenants"]["acme"]["default_roles"] == ["employee"]
+
+
+async def test_a_target_gets_as_many_servers_as_the_file_says(tmp_path: Path) -> None:
+    """Each node of a replicated storage holds what a worker gave to one of them."""
+    file = tmp_path / "own.toml"
+    file.write_text(FILE.replace("[targets.near]", "[targets.near]\nsandbox_nodes = 2"))
+    async with sandbox(tmp_path / "data", "--config", str(file)) as running:
+        urls = running.line["clickhouse"]
+        assert list(urls) == ["near", "near-2"]
+        hosts = tomllib.loads(running.config())["targets"]["near"]["hosts"]
+        assert hosts == [url.partition("@")[2].removesuffix("/default") for url in urls.values()]
+        assert await running.create("nodes@acme.example") == 201
+
+        async def there(url: str) -> bool:
+            async with log_in(url) as session:
+                asked = "SELECT count() FROM system.users WHERE name = 'nodes@acme.example'"
+                return await session.rows(asked) == [(1,)]
+
+        for url in urls.values():
+            await until(partial(there, url), 20)
 
 
 async def test_sighup_takes_a_changed_file_over_and_a_broken_one_not(tmp_path: Path) -> None:
