@@ -140,6 +140,7 @@ class EngineSession:
             result = self._connection.send_query(_raw(sql), "Native")
         except _REFUSED as error:
             raise parse_engine_error(_said(error)) from None
+        counts = Counts()
         try:
             while True:
                 try:
@@ -149,7 +150,9 @@ class EngineSession:
                     raise parse_engine_error(_said(error)) from None
                 if chunk.rows_read() == 0:
                     result = None
+                    self.counts = counts
                     return
+                counts = counts.plus(_counts(chunk))
                 yield chunk.bytes()
         finally:
             if result is not None:  # the reader lost interest: stop the query
@@ -184,15 +187,19 @@ class EngineSession:
         except _REFUSED as error:
             raise parse_engine_error(_said(error)) from None
         data: bytes = result.bytes()
-        self.counts = Counts(
-            read_rows=result.storage_rows_read(),
-            read_bytes=result.storage_bytes_read(),
-            written_rows=result.rows_written(),
-            written_bytes=result.bytes_written(),
-            result_rows=result.rows_read(),
-            result_bytes=result.bytes_read(),
-        )
+        self.counts = _counts(result)
         return data
+
+
+def _counts(result: Any) -> Counts:
+    return Counts(
+        read_rows=result.storage_rows_read(),
+        read_bytes=result.storage_bytes_read(),
+        written_rows=result.rows_written(),
+        written_bytes=result.bytes_written(),
+        result_rows=result.rows_read(),
+        result_bytes=result.bytes_read(),
+    )
 
 
 class EngineInsert:

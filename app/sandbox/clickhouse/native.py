@@ -32,7 +32,6 @@ class NativeClient:
     def __init__(self, services: Services, wire: Wire, address: str) -> None:
         self._services, self._wire = services, wire
         self._session = Session(services, address)
-        self._revision = 0
 
     async def serve(self) -> None:
         """Serve the client until it leaves; its running query is stopped then."""
@@ -48,7 +47,6 @@ class NativeClient:
 
     async def _log_in(self) -> bool:
         hello = await self._wire.read_hello()
-        self._revision = hello.revision
         try:
             await self._session.log_in(hello.user, hello.password, hello.database)
         except ServerError as error:
@@ -57,14 +55,15 @@ class NativeClient:
             return False
         self._wire.hello(self._services.engine.version, self._services.time_zone)
         await self._wire.flush()
+        await self._wire.read_addendum()
         return True
 
     async def _packet(self) -> None:
-        match await self._wire.varint():
+        match await self._wire.packet_type():
             case FromClient.PING:
                 self._wire.pong()
             case FromClient.QUERY:
-                await self._query(await self._wire.read_query(self._revision))
+                await self._query(await self._wire.read_query())
             case FromClient.CANCEL:
                 pass  # of a query that has ended meanwhile
             case FromClient.DATA:
@@ -114,35 +113,44 @@ class NativeClient:
                 # An access statement is short, and done to its end: half of it had to be kept.
                 run = self._session.call if statement.use is Use.ACCESS else self._watched
                 result = await run(_run, user, query, statement, self._services)
-                for block in await split_blocks(result) if result else ():
-                    self._wire.data(block)
+                blocks = await split_blocks(result) if result else []
+                for block in blocks:
+                    await self._wire.data(block)
+                if blocks:
+                    self._wire.totals(user.counts, len(blocks))
 
     async def _stream(self, blocks: Iterator[bytes]) -> None:
         """Send the blocks as the client takes them: the next are made when these are gone."""
+        sent = 0
         try:
             while True:
                 part = await self._watched(_next_blocks, blocks)
                 for block in part:
-                    self._wire.data(block)
+                    await self._wire.data(block)
+                sent += len(part)
                 if len(part) < _BLOCKS_AT_ONCE:
+                    self._wire.totals(self._session.user.counts, sent)
                     return
                 await self._wire.flush()
-        except (_Cancelled, Disconnected):
+        except (_Cancelled, Disconnected, ServerError):
             await self._session.call(_close, blocks)
             raise
 
     async def _insert(self, query: Query, statement: Statement) -> None:
         session = self._session
         columns, insert = await session.call(_begin_insert, session.user, query, statement)
-        self._wire.data(columns)
+        await self._wire.data(columns)
         await self._wire.flush()
         try:
             while block := await self._data():
                 await session.call(insert.write, block)
+                await self._wire.taken()
         except BaseException:
             await session.call(insert.cancel)
             raise
         await session.call(insert.finish)
+        await self._wire.taken()
+        self._wire.inserted(session.user.counts)
 
     async def _watched(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run it on the session's thread, and stop it if the client cancels or goes away."""

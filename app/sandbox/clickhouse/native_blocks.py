@@ -21,13 +21,16 @@ class Source(Protocol):
 
     async def skip(self, size: int) -> None: ...
     async def skip_texts(self, count: int) -> None: ...
+    async def fixed(self, size: int) -> bytes: ...
     async def word(self) -> int: ...
     async def last_word(self, count: int) -> int: ...
+    async def varint(self) -> int: ...
+    async def text(self) -> str: ...
 
 
 class Layout(Protocol):
-    async def prefix(self, source: Source) -> None:
-        """Read past what stands once before the column's data."""
+    async def prefix(self, source: Source) -> Layout:
+        """Read past what stands once before the column's data; return how that data lies."""
 
     async def data(self, source: Source, rows: int) -> None:
         """Read past the values of `rows` rows."""
@@ -37,8 +40,8 @@ class Layout(Protocol):
 class Fixed:
     size: int
 
-    async def prefix(self, source: Source) -> None:
-        pass
+    async def prefix(self, source: Source) -> Layout:  # noqa: ARG002  it has none
+        return self
 
     async def data(self, source: Source, rows: int) -> None:
         await source.skip(self.size * rows)
@@ -46,8 +49,8 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    async def prefix(self, source: Source) -> None:
-        pass
+    async def prefix(self, source: Source) -> Layout:  # noqa: ARG002
+        return self
 
     async def data(self, source: Source, rows: int) -> None:
         await source.skip_texts(rows)
@@ -57,8 +60,8 @@ class Texts:
 class Nullable:
     inner: Layout
 
-    async def prefix(self, source: Source) -> None:
-        await self.inner.prefix(source)
+    async def prefix(self, source: Source) -> Layout:
+        return Nullable(await self.inner.prefix(source))
 
     async def data(self, source: Source, rows: int) -> None:
         await source.skip(rows)  # a byte each: is it NULL
@@ -69,8 +72,8 @@ class Nullable:
 class Array:
     inner: Layout
 
-    async def prefix(self, source: Source) -> None:
-        await self.inner.prefix(source)
+    async def prefix(self, source: Source) -> Layout:
+        return Array(await self.inner.prefix(source))
 
     async def data(self, source: Source, rows: int) -> None:
         if rows:  # an end offset for each row: the last one is the number of elements
@@ -81,9 +84,8 @@ class Array:
 class Tuple:
     inner: tuple[Layout, ...]
 
-    async def prefix(self, source: Source) -> None:
-        for layout in self.inner:
-            await layout.prefix(source)
+    async def prefix(self, source: Source) -> Layout:
+        return Tuple(tuple([await layout.prefix(source) for layout in self.inner]))
 
     async def data(self, source: Source, rows: int) -> None:
         for layout in self.inner:
@@ -96,14 +98,85 @@ class LowCardinality:
 
     keys: Layout
 
-    async def prefix(self, source: Source) -> None:
+    async def prefix(self, source: Source) -> Layout:
         await source.skip(8)  # version of the serialisation of keys
+        return self
 
     async def data(self, source: Source, rows: int) -> None:
         if rows:
             flags = await source.word()
             await self.keys.data(source, await source.word())
             await source.skip((1 << (flags & 0xFF)) * await source.word())
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Which type each row has, a byte each (255: NULL), then the values of each type.
+
+    `inner`: in the order of the types' names.
+    """
+
+    inner: tuple[Layout, ...]
+
+    async def prefix(self, source: Source) -> Layout:
+        if await source.word() != 0:  # the plain form, which a server sends and a client too
+            raise _cannot_take("a compact Variant")
+        return Variant(tuple([await layout.prefix(source) for layout in self.inner]))
+
+    async def data(self, source: Source, rows: int) -> None:
+        kinds = await source.fixed(rows)
+        for kind, layout in enumerate(self.inner):
+            await layout.data(source, kinds.count(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """A Variant whose types are told before the data; rarer ones are texts of a type of its own."""
+
+    async def prefix(self, source: Source) -> Layout:
+        version = await source.word()
+        if version not in {1, 2}:
+            raise _cannot_take(f"Dynamic, version {version}")
+        if version == 1:
+            await source.varint()  # how many types there may be
+        types: dict[str, Layout] = {_SHARED: STRING}
+        for _ in range(await source.varint()):
+            name = await source.text()
+            types[name] = layout_of(name)
+        return await Variant(tuple(types[name] for name in sorted(types))).prefix(source)
+
+    async def data(self, source: Source, rows: int) -> None:
+        raise NotImplementedError  # the layout that `prefix` has returned has the data
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """Paths as columns: `typed` ones, those of which the data tells, and rarer ones together."""
+
+    typed: tuple[Layout, ...]
+
+    async def prefix(self, source: Source) -> Layout:
+        version = await source.word()
+        if version == 1:  # as text
+            return STRING
+        if version not in {0, 2}:
+            raise _cannot_take(f"JSON, version {version}")
+        if version == 0:
+            await source.varint()  # how many paths there may be
+        paths = await source.varint()
+        for _ in range(paths):
+            await source.text()
+        typed = [await layout.prefix(source) for layout in self.typed]
+        told = [await Dynamic().prefix(source) for _ in range(paths)]
+        return Tuple((*typed, *told, Array(Tuple((STRING, STRING)))))
+
+    async def data(self, source: Source, rows: int) -> None:
+        raise NotImplementedError  # as for Dynamic
+
+
+STRING = Texts()
+_POINT = Tuple((Fixed(8), Fixed(8)))
+_SHARED = "SharedVariant"
 
 
 _SIZES = {
@@ -118,6 +191,7 @@ _SIZES = {
     }.items()
     for name in names.split()
 }
+_NOT_IMPLEMENTED = 48
 _DECIMALS = ((9, 4), (18, 8), (38, 16), (76, 32))  # precision up to, bytes
 
 
@@ -136,7 +210,7 @@ def _layout(tokens: Sequence[Token], type_name: str) -> Layout:
         return Fixed(8)
     match name:
         case "String":
-            return Texts()
+            return STRING
         case "FixedString":
             return Fixed(int(arguments[0][0].value))
         case "Decimal":
@@ -146,6 +220,8 @@ def _layout(tokens: Sequence[Token], type_name: str) -> Layout:
             return Nullable(_layout(arguments[0], type_name))
         case "Array":
             return Array(_layout(arguments[0], type_name))
+        case "Tuple" if not arguments:
+            return Fixed(1)
         case "Tuple":
             return Tuple(tuple(_layout(_unnamed(part), type_name) for part in arguments))
         case "Map":
@@ -159,12 +235,43 @@ def _layout(tokens: Sequence[Token], type_name: str) -> Layout:
             if inner[0].raw == "Nullable":
                 inner = inner[2:-1]
             return LowCardinality(_layout(inner, type_name))
+        case "Variant":
+            return Variant(tuple(_layout(part, type_name) for part in arguments))
+        case "Dynamic":
+            return Dynamic()
+        case "JSON":
+            return Json(_typed_paths(arguments, type_name))
         case "Point":
-            return Tuple((Fixed(8), Fixed(8)))
+            return _POINT
+        case "Ring" | "LineString":
+            return Array(_POINT)
+        case "Polygon" | "MultiLineString":
+            return Array(Array(_POINT))
+        case "MultiPolygon":
+            return Array(Array(Array(_POINT)))
         case _:
-            raise ServerError(
-                48, f"DB::Exception: the sandbox cannot take blocks with a column of {type_name}"
-            )
+            raise _cannot_take(type_name)
+
+
+def _cannot_take(type_name: str) -> ServerError:
+    return ServerError(
+        _NOT_IMPLEMENTED,
+        f"DB::Exception: the sandbox cannot take blocks with a column of {type_name}",
+    )
+
+
+def _typed_paths(arguments: Sequence[Sequence[Token]], type_name: str) -> tuple[Layout, ...]:
+    """Return the layouts of `path Type` arguments, in the order of the paths."""
+    typed = {}
+    for part in arguments:
+        if part[0].is_word("SKIP") or (len(part) > 1 and part[1].is_sign("=")):
+            continue
+        end = 1
+        while end + 1 < len(part) and part[end].is_sign("."):
+            end += 2
+        words = (token.value if token.kind is Kind.NAME else token.raw for token in part[:end])
+        typed["".join(words)] = _layout(part[end:], type_name)
+    return tuple(typed[path] for path in sorted(typed))
 
 
 def _arguments(tokens: Sequence[Token]) -> list[Sequence[Token]]:

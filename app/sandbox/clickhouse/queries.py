@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from operator import add
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +33,6 @@ class Counts:
     written_bytes: int = 0
     result_rows: int = 0
     result_bytes: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        return Counts(*map(add, astuple(self), astuple(other)))
