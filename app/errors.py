@@ -9,7 +9,7 @@
     │  ├─ Conflict                what a bulk operation refers to is not there
     │  └─ Unauthorized, Forbidden, NotFound, MethodNotAllowed, RequestTimeout,
     │     PreconditionFailed, BodyTooLarge, UnsupportedMediaType, NotImplementedByServer,
-    │     ServerError, TooManyTries, Unavailable
+    │     ServerError, TooManyRequests, TooManyTries, Unavailable
     ├─ DirectoryError
     │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; outcome unknown
     │  ├─ TooManyTokens           the tenant has enough tokens of this kind
@@ -169,14 +169,18 @@ class ServerError(ScimError):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-class TooManyTries(ScimError):
-    """429: tries to get in that failed. `retry_after_s` as in Unavailable."""
+class TooManyRequests(ScimError):
+    """429: there is no room for it now. `retry_after_s` as in Unavailable."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class TooManyTries(TooManyRequests):
+    """Tries to get in that failed."""
 
 
 class Unavailable(ScimError):

@@ -33,7 +33,14 @@ def _redis_url(url: str) -> str:
 
 
 class RedisSettings(Account):
+    """`max_memory_share`: of Redis's `maxmemory`; beyond it only what takes access away is written.
+
+    `wait_replicas`: so many replicas have to have a change before it is answered.
+    """
+
     url: Annotated[Text, AfterValidator(_redis_url)]
+    max_memory_share: Annotated[Number, Field(gt=0, le=1)] = 0.9
+    wait_replicas: Annotated[Whole, Field(ge=0, le=16)] = 0
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {("password", ...): NOT_IN_THE_FILE}
 
@@ -73,8 +80,10 @@ class ReceiverSettings(Section):
 
 
 class Limits(Section):
-    """What a request may ask for at most.
+    """What a request may ask for at most, and how many there may be.
 
+    `max_in_flight`: of one process at a time; `requests_per_second` of a tenant, 0 = any, and
+    `burst`, so many more after a quiet time: of all receivers together.
     `pending_days`: how long a member of a group may be no resource; 0 = for ever.
     """
 
@@ -93,6 +102,9 @@ class Limits(Section):
     max_filter_depth: Annotated[Whole, Field(ge=1, le=100)] = 32
     query_seconds: Annotated[Number, Field(gt=0, le=60)] = 5.0
     cursor_seconds: Annotated[Whole, Field(ge=1, le=86400)] = 3600
+    max_in_flight: Annotated[Whole, Field(ge=8, le=100_000)] = 512
+    requests_per_second: Annotated[Whole, Field(ge=0, le=1_000_000)] = 0
+    burst: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1000
     pending_days: Annotated[Number, Field(ge=0, le=36500)] = 90.0
 
     @classmethod

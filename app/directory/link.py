@@ -44,10 +44,13 @@ class Link:
         await self.redis.aclose()
 
 
-def connect(url: str, password: str | None = None, *, timed: Timed = untimed) -> Link:
+def connect(
+    url: str, password: str | None = None, *, timed: Timed = untimed, wait_replicas: int = 0
+) -> Link:
     """Return a link that connects on first use. `url` as in `[redis] url`.
 
     `timed`: is told each script's name and how long Redis took for it, in seconds.
+    `wait_replicas`: how many replicas have to have a commit before it is answered.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -59,7 +62,7 @@ def connect(url: str, password: str | None = None, *, timed: Timed = untimed) ->
     )
     redis = PipelinedRedis(connection_pool=pool)
     redis.auto_close_connection_pool = True
-    return Link(redis, Scripts(redis, timed))
+    return Link(redis, Scripts(redis, timed, wait_replicas=wait_replicas))
 
 
 async def check_durable(link: Link) -> None:

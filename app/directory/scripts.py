@@ -8,10 +8,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from app.directory.answered import told
 from app.directory.pipelined import PipelinedRedis
+
+COMMITS = frozenset({"write", "delete"})
+WAIT_MS = 1000
 
 Timed = Callable[[str, float], None]
 
@@ -35,9 +38,13 @@ class Scripts:
     failure leaves the outcome open and is raised: nothing here is ever sent twice.
     """
 
-    def __init__(self, redis: PipelinedRedis, timed: Timed = untimed) -> None:
-        """`timed` is told how long each script took that was answered."""
-        self._redis, self._timed = redis, timed
+    def __init__(
+        self, redis: PipelinedRedis, timed: Timed = untimed, *, wait_replicas: int = 0
+    ) -> None:
+        """`timed` is told how long each script took that was answered. A commit counts as answered
+        once `wait_replicas` replicas have it.
+        """
+        self._redis, self._timed, self._replicas = redis, timed, wait_replicas
         self._sha: dict[str, str] = {}
 
     async def run(self, name: str, key: str, *args: str | bytes | int) -> Any:
@@ -60,8 +67,22 @@ class Scripts:
         sha = self._sha.get(name)
         if sha is not None:
             try:
-                return await self._redis.execute_command(command, sha, 1, key, *args)
+                return await self._send(command, name, sha, key, args)
             except NoScriptError:
                 pass
         self._sha[name] = await self._redis.script_load(_source(name))
-        return await self._redis.execute_command(command, self._sha[name], 1, key, *args)
+        return await self._send(command, name, self._sha[name], key, args)
+
+    async def _send(
+        self, command: str, name: str, sha: str, key: str, args: Sequence[str | bytes | int]
+    ) -> Any:
+        if not self._replicas or name not in COMMITS:
+            return await self._redis.execute_command(command, sha, 1, key, *args)
+        # WAIT is about what its own connection wrote, and holds that up: not the shared one.
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.execute_command(command, sha, 1, key, *args)
+        pipe.execute_command("WAIT", self._replicas, WAIT_MS)
+        reply, reached = await pipe.execute()
+        if reached < self._replicas:
+            raise ResponseError(f"only {reached} of {self._replicas} replicas have the change")
+        return reply

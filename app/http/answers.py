@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from app.errors import ScimError, TooManyTries, Unauthorized, Unavailable
+from app.errors import ScimError, TooManyRequests, Unauthorized, Unavailable
 from app.scim.messages import SCIM_JSON, error_body
 
 _encode = msgspec.json.Encoder().encode
@@ -31,7 +31,7 @@ def answer(
 def error_answer(error: ScimError) -> web.Response:
     """Return the error in the form of RFC 7644 §3.12, with the headers that belong to it."""
     response = answer(error_body(error), status=error.status)
-    if isinstance(error, Unavailable | TooManyTries):
+    if isinstance(error, Unavailable | TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="scim", Basic realm="scim"'

@@ -20,7 +20,8 @@ from app.http.auth import Authenticator
 from app.http.ends import warn_of_ends
 from app.http.failures import Failures
 from app.http.housekeeping import keep_house
-from app.http.middleware import answer_errors, authenticate, identify
+from app.http.middleware import admit, answer_errors, authenticate, identify
+from app.http.pressure import Pressure
 from app.http.quirks import QuirkCounter
 from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.routes import add_routes
@@ -45,7 +46,12 @@ log = structlog.get_logger()
 def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receiver:
     url, password = settings.redis.url, settings.redis.secret()
     metrics, clock = Metrics(settings.tenants), Clock()
-    link = connect(url, password, timed=metrics.time_script)
+    link = connect(
+        url,
+        password,
+        timed=metrics.time_script,
+        wait_replicas=settings.redis.wait_replicas,
+    )
     fleet = Fleet(link, metrics, "receiver", clock)
     uses = TokenUses(link, clock)
     return Receiver(
@@ -62,6 +68,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
         clock=clock,
         unanswered=Unanswered(link),
         quirks=QuirkCounter(link, clock),
+        pressure=Pressure(link, clock),
         allow_volatile_redis=allow_volatile_redis,
         durable=allow_volatile_redis,
     )
@@ -69,7 +76,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
 
 def make_app(receiver: Receiver) -> web.Application:
     app = web.Application(
-        middlewares=[identify, answer_errors, authenticate],
+        middlewares=[identify, answer_errors, authenticate, admit],
         client_max_size=0,  # `bodies` bounds them, by the settings of the moment
     )
     app[RECEIVER] = receiver
@@ -95,6 +102,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
+        asyncio.create_task(receiver.pressure.watch_memory(), name="memory"),
         asyncio.create_task(receiver.uses.run(), name="token uses"),
         asyncio.create_task(warn_of_ends(receiver), name="token ends"),
         asyncio.create_task(keep_house(receiver), name="housekeeping"),

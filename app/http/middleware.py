@@ -171,3 +171,21 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         agent=user_agent(request.headers.get("User-Agent")),
     )
     return await handler(request)
+
+
+@web.middleware
+async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what is too much; of a PATCH or PUT its body tells whether it is (`resources`)."""
+    caller = request.get(CALLER)
+    if caller is None:
+        return await handler(request)
+    pressure = request.app[RECEIVER].pressure
+    with pressure.entered(caller.tenant.name, caller.settings.limits):
+        if request.method not in {"PATCH", "PUT"}:
+            await pressure.admit(
+                caller.tenant.name,
+                caller.settings,
+                revoking=request.method == "DELETE",
+                reads=_reads(request),
+            )
+        return await handler(request)

@@ -18,6 +18,7 @@ from app.directory.link import Link
 from app.directory.tokens import TokenRecord
 from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
+from app.http.pressure import Pressure
 from app.http.progress import Lanes
 from app.http.quirks import QuirkCounter
 from app.http.unanswered import Unanswered
@@ -83,6 +84,7 @@ class Receiver:
     clock: Clock
     unanswered: Unanswered
     quirks: QuirkCounter
+    pressure: Pressure
     allow_volatile_redis: bool = False
     durable: bool = field(default=False)
 

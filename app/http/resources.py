@@ -11,6 +11,7 @@ from app.http.answers import answer
 from app.http.bodies import digest, parse_json, read_body
 from app.http.endpoint import Endpoint
 from app.http.preconditions import Preconditions, parse_preconditions
+from app.http.pressure import revokes
 from app.http.receiver import CALLER, RECEIVER, SENT
 from app.http.search import search
 from app.http.writes import Write, Written
@@ -58,6 +59,18 @@ async def _body(request: web.Request) -> bytes:
     return await read_body(request, request[CALLER].settings.limits.max_body_bytes)
 
 
+async def _admitted(request: web.Request) -> bytes:
+    """Return the body of a change, if there is room for it."""
+    body, caller = await _body(request), request[CALLER]
+    await request.app[RECEIVER].pressure.admit(
+        caller.tenant.name,
+        caller.settings,
+        revoking=revokes(request.method, body),
+        reads=False,
+    )
+    return body
+
+
 def _answer(written: Written) -> web.Response:
     return answer(written.body, status=written.status, headers=written.headers)
 
@@ -71,13 +84,13 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def replace(request: web.Request) -> web.Response:
-    body = await _body(request)
+    body = await _admitted(request)
     write = _write(request, body)
     return _answer(await write.replace(request.match_info["id"], parse_json(body)))
 
 
 async def patch(request: web.Request) -> web.Response:
-    body = await _body(request)
+    body = await _admitted(request)
     write = _write(request, body)
     return _answer(await write.patch(request.match_info["id"], parse_json(body)))
 

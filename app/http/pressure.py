@@ -1,0 +1,135 @@
+"""Refusing what is too much, while there is still time to say so; revocations last.
+
+A refusal is an answer that identity providers come back from within the time it names; a time-out,
+or a 500, is not: after one Entra tries again hours later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.clock import Clock
+from app.config.settings import Limits, Settings
+from app.directory.keys import Keys
+from app.directory.link import Link
+from app.errors import DirectoryUnavailable, TooManyRequests, Unavailable
+
+MEMORY_LOOK_S = 1.0
+TAKEN_S = 0.1  # of a tenant's rate are fetched from Redis at once
+_FULL_RETRY_S = 30
+_BUSY_RETRY_S = 1
+
+# What takes access away, as identity providers write it; a little too much is no harm here.
+_REVOKES = re.compile(
+    rb'"op"\s*:\s*"remove"|"active"\s*:\s*"?false|"value"\s*:\s*"?false', re.IGNORECASE
+)
+
+log = structlog.get_logger()
+
+
+def revokes(method: str, body: bytes) -> bool:
+    """Whether a request takes access away: those go on where others are refused."""
+    return method == "DELETE" or (method in {"PATCH", "PUT"} and _REVOKES.search(body) is not None)
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one process holds of a tenant's bucket until `until`; what is left then is lost."""
+
+    left: int = 0
+    until: float = 0.0
+
+
+@dataclass(slots=True)
+class Pressure:
+    """Of one receiver process; the rates of tenants are those of all processes together."""
+
+    link: Link
+    clock: Clock
+    memory: float = 0.0
+    _open: int = 0
+    _of_tenant: Counter[str] = field(default_factory=Counter)
+    _shares: dict[str, _Share] = field(default_factory=dict)
+
+    @contextmanager
+    def entered(self, tenant: str, limits: Limits) -> Iterator[None]:
+        """Count a request for as long as it takes. Raises TooManyRequests if there is no room."""
+        if self._open >= limits.max_in_flight:
+            raise TooManyRequests("too many requests at the same time", _BUSY_RETRY_S)
+        self._open += 1
+        self._of_tenant[tenant] += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self._of_tenant[tenant] -= 1
+            if not self._of_tenant[tenant]:
+                del self._of_tenant[tenant]
+
+    async def admit(self, tenant: str, settings: Settings, *, revoking: bool, reads: bool) -> None:
+        """Return if the request may go on. Raises TooManyRequests, Unavailable.
+
+        A quarter of the room is for revocations, and no tenant gets more than half for anything
+        else; they may overdraw their tenant's bucket by what it holds; and they go on while Redis
+        has any memory.
+        """
+        limits = settings.limits
+        if not revoking:
+            if self._open > limits.max_in_flight * 3 // 4:
+                raise TooManyRequests("too many requests at the same time", _BUSY_RETRY_S)
+            if self._of_tenant[tenant] > max(1, limits.max_in_flight // 2):
+                raise TooManyRequests("too many requests of this tenant at once", _BUSY_RETRY_S)
+            if self.memory >= settings.redis.max_memory_share and not reads:
+                raise Unavailable("the directory is nearly full", _FULL_RETRY_S)
+        if limits.requests_per_second:
+            await self._take(tenant, limits, revoking=revoking)
+
+    async def _take(self, tenant: str, limits: Limits, *, revoking: bool) -> None:
+        rate = limits.requests_per_second
+        share = self._shares.setdefault(tenant, _Share())
+        now = self.clock.monotonic()
+        if share.left and now < share.until:
+            share.left -= 1
+            return
+        wanted = 1 if revoking else max(1, int(rate * TAKEN_S))
+        taken, wait_ms = await self.link.scripts.run(
+            "bucket",
+            Keys(tenant).seq,
+            rate,
+            limits.burst,
+            wanted,
+            -limits.burst if revoking else 0,
+        )
+        if not taken:
+            raise TooManyRequests(
+                "this tenant sends more requests than it may", math.ceil(wait_ms / 1000)
+            )
+        share.left, share.until = taken - 1, now + 1.0
+
+    async def watch_memory(self) -> None:
+        """Look how full Redis is, again and again, until cancelled. One task owns this."""
+        was_full = False
+        while True:
+            try:
+                self.memory = _share(await self.link.call(self.link.redis.info("memory")))
+            except DirectoryUnavailable:
+                self.memory = 0.0  # requests find that out themselves
+            is_full = self.memory >= 1.0
+            if is_full and not was_full:
+                log.error("redis.full")
+            was_full = is_full
+            await asyncio.sleep(MEMORY_LOOK_S)
+
+
+def _share(memory: dict[str, int]) -> float:
+    """Return how much of what it may use Redis uses; 0 where it has no bound of its own."""
+    most = int(memory.get("maxmemory", 0))
+    return int(memory["used_memory"]) / most if most else 0.0
