@@ -8,6 +8,7 @@ from itertools import chain
 
 from app.clock import Clock
 from app.config.ledger import LedgerSettings
+from app.config.nodes import configured_name
 from app.config.settings import Settings
 from app.directory.link import Link, connect
 from app.directory.tokens import list_all
@@ -62,8 +63,18 @@ async def _examine_targets(settings: Settings, clock: Clock) -> list[Finding]:
             if name in tenant.targets
             for role, definition in role_definitions(tenant.roles).items()
         }
+        target = settings.targets[name]
+        alike = [one for one in settings.targets if configured_name(one) == configured_name(name)]
         async with slots:
-            return await examine_target(name, endpoint_of(settings, name), roles.values(), clock)
+            return await examine_target(
+                name,
+                endpoint_of(settings, name),
+                roles.values(),
+                clock,
+                storage=target.storage,
+                servers=max(len(alike), len(target.hosts)),
+                cluster=target.cluster,
+            )
 
     return list(chain(*await asyncio.gather(*map(one, settings.targets))))
 

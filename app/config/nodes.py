@@ -18,7 +18,7 @@ _BETWEEN = "@"  # not part of a name in the file
 
 
 def by_node(settings: Settings) -> Settings:
-    """Return the settings with a target for each server of a target of storage `per_node`, named
+    """Return the settings with a target for each server of a target that is not `replicated`, named
     `TARGET@HOST:PORT`, in the places of the target.
     """
     nodes = {name: _nodes(name, target) for name, target in settings.targets.items()}
@@ -36,7 +36,7 @@ def configured_name(target: str) -> str:
 
 
 def _nodes(name: str, target: Target) -> dict[str, Target]:
-    if target.storage != "per_node":
+    if target.storage == "replicated":
         return {name: target}
     return {
         f"{name}{_BETWEEN}{host}": target.model_copy(update={"hosts": (host,)})

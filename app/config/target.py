@@ -62,15 +62,17 @@ class Target(Account):
     """One deployment.
 
     `storage`: `replicated` where all servers have one access storage, or there is one server;
-    `per_node` where each has its own. `sandbox_nodes`: how many servers `clickhouse-scim sandbox`
-    starts for a target without `hosts`; nobody else reads it.
+    `per_node` where each has its own, `on_cluster` where these are those of `cluster`.
+    `sandbox_nodes`: how many servers `clickhouse-scim sandbox` starts for a target without `hosts`;
+    nobody else reads it.
     """
 
     hosts: tuple[Annotated[Host, BeforeValidator(parse_host)], ...] = ()
     user: Text = "provisioner"
     secure: Flag = False
     ca_file: Path | None = None
-    storage: Literal["replicated", "per_node"] = "replicated"
+    storage: Literal["replicated", "on_cluster", "per_node"] = "replicated"
+    cluster: Text | None = None
     database: Text = "default"
     protected_users: Names = ()
     protected_roles: Names = ()
@@ -79,11 +81,6 @@ class Target(Account):
     sandbox_nodes: Annotated[Whole, Field(ge=1, le=9)] = 1
 
     later: ClassVar[Mapping[tuple[str, object], str]] = {
-        (
-            "storage",
-            "on_cluster",
-        ): "on_cluster is beyond this version; per_node needs no ON CLUSTER",
-        ("cluster", ...): "belongs to storage on_cluster, which is beyond this version; remove it",
         ("password", ...): NOT_IN_THE_FILE,
     }
 
@@ -92,6 +89,10 @@ class Target(Account):
         yield from super().relations(raw)
         if "ca_file" in raw and raw.get("secure", False) is False:
             yield "ca_file", "has no use without secure = true; set that or remove this"
+        if raw.get("storage") == "on_cluster" and "cluster" not in raw:
+            yield "cluster", 'is missing; name the cluster, as in "main", for storage on_cluster'
+        if "cluster" in raw and raw.get("storage") != "on_cluster":
+            yield "cluster", 'belongs to storage = "on_cluster"; set that or remove this'
         hosts = raw.get("hosts")
         if isinstance(hosts, list) and (twice := [h for h in hosts if hosts.count(h) > 1]):
             yield "hosts", f"names {twice[0]} twice; once is enough"

@@ -12,9 +12,10 @@ from dataclasses import replace
 from app.clock import Clock
 from app.doctor.clocks import judge_clock
 from app.doctor.finding import Finding, fail, ok, warn
-from app.errors import TargetError
+from app.errors import StatementRefused, TargetError
 from workers.access.held import missing_rights
 from workers.access.model import RoleDefinition
+from workers.access.nature import DIRECTORIES, Storage, members_query, mismatch
 from workers.access.statements import Right, needed_rights
 from workers.clickhouse.pool import Endpoint, Pool, Session
 from workers.doctor.rights import read_held
@@ -26,11 +27,19 @@ _WRONG_PASSWORD = frozenset({192, 193, 194, 516})
 
 
 async def examine_target(
-    name: str, endpoint: Endpoint, definitions: Collection[RoleDefinition], clock: Clock
+    name: str,
+    endpoint: Endpoint,
+    definitions: Collection[RoleDefinition],
+    clock: Clock,
+    *,
+    storage: Storage,
+    servers: int,
+    cluster: str | None,
 ) -> list[Finding]:
     """Return the findings about each host of the target `name`, one after the other.
 
-    `definitions`: the roles that the tenants of the target define.
+    `definitions`: the roles that the tenants of the target define. `storage`, `cluster`: as the
+    configuration has them; `servers`: how many it names for the whole target.
     """
     found: list[Finding] = []
     for host, port in endpoint.hosts:
@@ -43,6 +52,9 @@ async def examine_target(
                     finding
                     async for finding in _examine(session, subject, endpoint, definitions, clock)
                 ]
+                found += await _storage(
+                    session, subject, storage=storage, servers=servers, cluster=cluster
+                )
         except TargetError as error:
             found.append(_unreachable(subject, endpoint, error))
         finally:
@@ -89,6 +101,24 @@ async def _examine(
         lacking = list(missing_rights(needed, *held))
     for finding in judge_rights(subject, endpoint.user, lacking):
         yield finding
+
+
+async def _storage(
+    session: Session, subject: str, *, storage: Storage, servers: int, cluster: str | None
+) -> list[Finding]:
+    """Nothing where the account may not ask: that takes more rights than its work does."""
+    try:
+        directories = [str(kind) for (kind,) in await session.query(DIRECTORIES)]
+        members = servers
+        if cluster is not None:
+            ((members,),) = await session.query(members_query(cluster))
+    except StatementRefused:
+        return []
+    wrong = mismatch(storage, directories, servers=servers, cluster=cluster, members=int(members))
+    if wrong is None:
+        return [ok("target storage", subject, f"{storage}: {', '.join(directories)}")]
+    judged = fail if wrong.is_fatal else warn
+    return [judged("target storage", subject, wrong.told, wrong.mend)]
 
 
 def judge_version(subject: str, version: str) -> Finding:

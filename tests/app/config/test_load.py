@@ -175,7 +175,7 @@ MISTAKES = {
     "bad brackets": ('[targets.x]\nhosts = ["[a]:1"]', "targets.x.hosts[0]: has no IPv6 address"),
     "number as host": ("[targets.x]\nhosts = [1]", "targets.x.hosts[0]: must be text"),
     "hosts no list": ('[targets.x]\nhosts = "a"', "targets.x.hosts: must be a list"),
-    "on_cluster": ('[targets.x]\nhosts=["a"]\nstorage = "on_cluster"', "targets.x.storage: on_c"),
+    "on_cluster": ('[targets.x]\nhosts=["a"]\nstorage = "on_cluster"', "targets.x.cluster: is mis"),
     "twice": ('[targets.x]\nhosts=["a", "a"]', "targets.x.hosts: names a twice"),
     "cluster": ('[targets.x]\nhosts=["a"]\ncluster = "c"', "targets.x.cluster: belongs to"),
     "password": ('[targets.x]\nhosts=["a"]\npassword = "p"', "targets.x.password: never stands"),

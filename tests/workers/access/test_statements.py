@@ -334,6 +334,8 @@ def test_the_provisioner_gets_what_the_statements_need_and_what_roles_hand_out()
         "GRANT SELECT ON `system`.`grants` TO `provisioner`",
         "GRANT SELECT ON `system`.`processes` TO `provisioner`",
         "GRANT SELECT ON `system`.`settings_profile_elements` TO `provisioner`",
+        "GRANT SELECT ON `system`.`user_directories` TO `provisioner`",
+        "GRANT SELECT ON `system`.`clusters` TO `provisioner`",
         "GRANT SELECT ON `analytics`.* TO `provisioner` WITH GRANT OPTION",
         (
             "GRANT CREATE ROW POLICY, ALTER ROW POLICY, DROP ROW POLICY ON `analytics`.`orders`"

@@ -29,6 +29,10 @@ OWN_GRANTS = (
 PRIVILEGE_GROUPS = "SELECT toString(privilege), toString(parent_group) FROM system.privileges"
 
 
+_READ = ("role_grants", "grants", "processes", "settings_profile_elements")
+_READ_BY_DOCTOR = ("user_directories", "clusters")
+
+
 @dataclass(frozen=True, slots=True)
 class Right:
     """Something that the account must hold; with `hand_on` WITH GRANT OPTION."""
@@ -45,10 +49,9 @@ class Right:
 def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, ...]:
     """Return what the statements of this package need.
 
-    SHOW ACCESS opens `system.users`, `system.roles` and more, but not `system.role_grants`,
-    `system.grants` and `system.settings_profile_elements`; KILL QUERY reads `system.processes` as
-    its caller. What a defined role hands out, the account must hold itself with the right to hand
-    it on.
+    SHOW ACCESS opens `system.users`, `system.roles` and more, but not the tables of `_READ` and
+    `_READ_BY_DOCTOR`; KILL QUERY reads `system.processes` as its caller. What a defined role hands
+    out, the account must hold itself with the right to hand it on.
     """
     given = {Right(privilege, hand_on=True) for d in definitions for privilege in d.grants}
     filtered = {
@@ -60,10 +63,7 @@ def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, 
         Right(_everywhere(*_USERS)),
         Right(_everywhere(*_ROLES)),
         Right(_everywhere("SHOW ACCESS", "KILL QUERY")),
-        *(
-            Right(_on("system", table, "SELECT"))
-            for table in ("role_grants", "grants", "processes", "settings_profile_elements")
-        ),
+        *(Right(_on("system", table, "SELECT")) for table in (*_READ, *_READ_BY_DOCTOR)),
         *sorted(given, key=lambda right: right.statement("-")),
         *(Right(_on(database, table, *_ROW_POLICIES)) for database, table in sorted(filtered)),
     )
