@@ -18,7 +18,7 @@ from clickhouse_connect.cc_sqlalchemy.datatypes.sqltypes import (
     UInt64,
 )
 from clickhouse_connect.cc_sqlalchemy.ddl.tableengine import ReplacingMergeTree
-from sqlalchemy import Column
+from sqlalchemy import Column, text
 
 revision = "0001"
 down_revision = None
@@ -36,6 +36,9 @@ TABLES = (
     "admin_actions",
     "dead_letters",
 )
+
+
+_HOLDER = text("cityHash64(target, user)")
 
 
 def _low() -> LowCardinality:
@@ -158,6 +161,8 @@ def upgrade() -> None:
             Column("roles", Array(LowCardinality(String))),
             Column("explained", Array(LowCardinality(String))),
             _at(),
+            # Whose this is, as a number: to find everybody's last row among millions.
+            Column("holder", UInt64, clickhousedb_codec="ZSTD(1)", server_default=_HOLDER),
         ],
         ("tenant", "at", "id"),
     )

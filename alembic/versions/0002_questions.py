@@ -12,19 +12,18 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# What every user of every target of a tenant was seen to hold at a time.
+# What every user of every target of a tenant was seen to hold at a time: of each the last row.
 ACCESS_AT = r"""
-SELECT
-    target,
-    user,
-    argMax(resource, (at, seq, id)) AS resource_id,
-    argMax(state, (at, seq, id)) AS last_state,
-    argMax(roles, (at, seq, id)) AS last_roles,
-    argMax(explained, (at, seq, id)) AS last_explained,
-    max(at) AS since
+SELECT target, user, resource AS resource_id, state AS last_state, roles AS last_roles,
+    explained AS last_explained, at AS since
 FROM access
-WHERE tenant = {tenant:String} AND at <= {at:DateTime64(3, 'UTC')}
-GROUP BY target, user
+WHERE tenant = {tenant:String} AND (holder, at) IN
+(
+    SELECT holder, max(at) FROM access
+    WHERE tenant = {tenant:String} AND at <= {at:DateTime64(3, 'UTC')}
+    GROUP BY holder
+)
+LIMIT 1 BY holder
 """
 
 # Who held which role at a time.
@@ -39,45 +38,56 @@ WHERE last_state = 'active'
 # Roles that somebody held at a time though nothing in the directory gives them.
 UNEXPLAINED_AT = f"SELECT * FROM ({HOLDERS_AT}) WHERE NOT is_explained"
 
-# Everything about a person, who is named by a resource id, a userName or a ClickHouse name.
-PERSON = r"""
-WITH
+# The resource ids of a person, who is named by an id, a userName or a ClickHouse name. Each part
+# has an index of its own.
+IDS = r"""(
+    SELECT groupUniqArray(id) FROM
     (
-        SELECT groupUniqArray(resource_id) FROM
-        (
-            SELECT resource_id FROM events
-            WHERE tenant = {tenant:String} AND type IN ('user', 'agent')
-                AND (resource_id = {person:String} OR lowerUTF8(name) = lowerUTF8({person:String}))
-            UNION ALL
-            SELECT resource FROM access
-            WHERE tenant = {tenant:String} AND user = {person:String} AND resource != ''
-        )
-    ) AS ids
+        SELECT resource_id AS id FROM events
+        WHERE tenant = {tenant:String} AND resource_id = {person:String}
+        UNION ALL
+        SELECT resource_id FROM events
+        WHERE tenant = {tenant:String} AND lowerUTF8(name) = lowerUTF8({person:String})
+            AND type != 'group'
+        UNION ALL
+        SELECT resource FROM access
+        WHERE tenant = {tenant:String} AND user = {person:String} AND resource != ''
+    )
+)"""
+
+# Everything about a person.
+PERSON = rf"""
+WITH {IDS} AS ids
 SELECT
-    at, 'event' AS what, '' AS target, seq,
-    if(has(ids, resource_id), concat(type, ' ', op), multiIf(
-        hasAny(added, ids), 'member added', hasAny(removed, ids), 'member removed', op)) AS action,
-    name AS subject, request_id AS request, token_id AS token, '' AS detail
+    at, 'event' AS what, '' AS target, seq, concat(type, ' ', op) AS action, name AS subject,
+    request_id AS request, token_id AS token, '' AS detail
 FROM events FINAL
-WHERE tenant = {tenant:String}
-    AND (resource_id IN ids OR hasAny(added, ids) OR hasAny(removed, ids))
+WHERE tenant = {{tenant:String}} AND has(ids, resource_id)
+UNION ALL
+SELECT at, 'event', '', seq, 'member added', name, request_id, token_id, ''
+FROM events FINAL
+WHERE tenant = {{tenant:String}} AND hasAny(added, ids)
+UNION ALL
+SELECT at, 'event', '', seq, 'member removed', name, request_id, token_id, ''
+FROM events FINAL
+WHERE tenant = {{tenant:String}} AND hasAny(removed, ids)
 UNION ALL
 SELECT
     at, 'statement', target, arrayMax(arrayConcat(seqs, [0])), concat(action, ' ', result),
     arrayStringConcat(arraySlice(users, 1, 3), ', '),
     arrayStringConcat(arraySlice(requests, 1, 3), ', '), '', text
 FROM statements FINAL
-WHERE tenant = {tenant:String} AND (hasAny(resources, ids) OR has(users, {person:String}))
+WHERE tenant = {{tenant:String}} AND hasAny(resources, ids)
 UNION ALL
 SELECT
     at, 'access', target, seq, toString(state), user, '', '', arrayStringConcat(roles, ', ')
 FROM access FINAL
-WHERE tenant = {tenant:String} AND (resource IN ids OR user = {person:String})
+WHERE tenant = {{tenant:String}} AND has(ids, resource)
 UNION ALL
 SELECT
     at, 'dead letter', target, seq_last, toString(change), name, '', '', error
 FROM dead_letters FINAL
-WHERE tenant = {tenant:String} AND (resource IN ids OR name = {person:String})
+WHERE tenant = {{tenant:String}} AND has(ids, resource)
 """
 
 # Every change that was asked for with a token.

@@ -54,11 +54,12 @@ def mutations(person: Person) -> list[str]:
     """Return what erases the person, each safe to repeat. Where rows are double, both change."""
     ids, names = f"IN {_list(person.ids)}", person.names
     erased = "concat('erased-', substring(resource, 1, 8))"
+    holder = f"holder = cityHash64(target, {erased})"
     blank = "name = '', before = '', after = '', ip = '', agent = '', salt = '', erased = true"
     letter = f"name = {erased}, {_cleared(('error',), names)}"
     changes = [
         _update("events", blank, person.tenant, f"resource_id {ids}"),
-        _update("access", f"user = {erased}", person.tenant, f"resource {ids}"),
+        _update("access", f"user = {erased}, {holder}", person.tenant, f"resource {ids}"),
         _update("receipts", f"user = {erased}", person.tenant, f"resource {ids}"),
         _update("dead_letters", letter, person.tenant, f"resource {ids}"),
     ]

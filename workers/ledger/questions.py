@@ -71,10 +71,10 @@ def _ids(user: str, tenant: str | None) -> str:
     name = quote_literal(user)
     of = f"tenant = {quote_literal(tenant)} AND " if tenant is not None else ""
     return (
-        "(SELECT groupUniqArray(id) FROM (SELECT resource_id AS id FROM events"  # noqa: S608
-        f" WHERE {of}(resource_id = {name} OR lowerUTF8(name) = lowerUTF8({name}))"
-        " UNION ALL SELECT resource FROM access"
-        f" WHERE {of}user = {name} AND resource != ''))"
+        f"(SELECT groupUniqArray(id) FROM (SELECT resource_id AS id FROM events"  # noqa: S608
+        f" WHERE {of}resource_id = {name} UNION ALL SELECT resource_id FROM events"
+        f" WHERE {of}lowerUTF8(name) = lowerUTF8({name}) AND type != 'group'"
+        f" UNION ALL SELECT resource FROM access WHERE {of}user = {name} AND resource != ''))"
     )
 
 
