@@ -109,7 +109,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def _reads(request: web.Request) -> bool:
-    return request.method in _READS or request.path.endswith(_SEARCH)
+    return request.method in _READS or request.path.rstrip("/").endswith(_SEARCH)
 
 
 def _covers(scopes: Collection[str], request: web.Request) -> bool:

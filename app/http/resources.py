@@ -49,10 +49,16 @@ def _write(request: web.Request, body: bytes = b"") -> Write:
         endpoint=_endpoint(request),
         origin=caller.origin(digest(request, body)),
         preconditions=_preconditions(request) if "id" in request.match_info else Preconditions(),
-        attributes=request.query.get("attributes"),
-        excluded=request.query.get("excludedAttributes"),
+        attributes=_names(request, "attributes"),
+        excluded=_names(request, "excludedAttributes"),
         values=len(body) // _SHORTEST_VALUE,
     )
+
+
+def _names(request: web.Request, parameter: str) -> str | None:
+    """Return a list of names: some clients repeat the parameter instead of a comma."""
+    given = request.query.getall(parameter, [])
+    return ",".join(given) if given else None
 
 
 async def _body(request: web.Request) -> bytes:
@@ -104,8 +110,10 @@ async def get(request: web.Request) -> web.Response:
 
     Whoever is in which group is the groups' state: a user's version does not count `groups`.
     """
-    endpoint, query = _endpoint(request), request.query
-    renderer = endpoint.renderer(query.get("attributes"), query.get("excludedAttributes"))
+    endpoint = _endpoint(request)
+    renderer = endpoint.renderer(
+        _names(request, "attributes"), _names(request, "excludedAttributes")
+    )
     stored = await endpoint.stored(request.match_info["id"])
     headers, conditions = {"ETag": entity_tag(stored.version)}, _preconditions(request)
     conditions.check_match(stored.version)
@@ -118,7 +126,11 @@ async def get(request: web.Request) -> web.Response:
 async def find(request: web.Request) -> web.Response:
     """GET of a list: RFC 7644 §3.4.2; at the root over all types."""
     limits = request[CALLER].settings.limits
-    query = parse_query(request.query, default_page=limits.default_page, max_page=limits.max_page)
+    asked = dict(request.query)
+    for name in ("attributes", "excludedAttributes"):
+        if (names := _names(request, name)) is not None:
+            asked[name] = names
+    query = parse_query(asked, default_page=limits.default_page, max_page=limits.max_page)
     return answer(await search(_searched(request), query))
 
 

@@ -14,7 +14,7 @@ from app.scim import discovery
 from app.scim.messages import list_response
 
 _BASE = "/scim/{tenant}/v2"
-_ENDPOINT = f"{_BASE}/{{endpoint:{'|'.join(resources.ENDPOINTS)}}}"
+_ENDPOINTS = "|".join(resources.ENDPOINTS)
 _PROBE = "scim:ready"
 
 
@@ -24,21 +24,30 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_get("/metrics", metrics)
     router.add_get("/ops/{tenant}/lanes", ops.lanes)
     router.add_get("/ops/{tenant}/deadletters", ops.dead_letters)
-    router.add_get(f"{_BASE}/", resources.find)
-    router.add_post(f"{_BASE}/.search", resources.post_search)
-    router.add_post(f"{_ENDPOINT}/.search", resources.post_search)
-    router.add_route("*", f"{_BASE}/Me", me)
-    router.add_post(f"{_BASE}/Bulk", bulk)
-    router.add_get(_ENDPOINT, resources.find)
-    router.add_post(_ENDPOINT, resources.create)
-    one = f"{_ENDPOINT}/{{id}}"
+    for root in (_BASE, f"{_BASE}/"):
+        router.add_get(root, resources.find)
+    # Administrators end base URLs with a slash, so that what follows begins with two; some clients
+    # end their paths with one. The plain paths come first: they are found sooner.
+    for base, end in ((_BASE, ""), (_BASE, "/"), (f"{_BASE}/", ""), (f"{_BASE}/", "/")):
+        _add_scim_routes(router, base, end)
+
+
+def _add_scim_routes(router: web.UrlDispatcher, base: str, end: str) -> None:
+    endpoint = f"{base}/{{endpoint:{_ENDPOINTS}}}"
+    one = f"{endpoint}/{{id}}{end}"
+    router.add_post(f"{base}/.search{end}", resources.post_search)
+    router.add_post(f"{endpoint}/.search{end}", resources.post_search)
+    router.add_route("*", f"{base}/Me{end}", me)
+    router.add_post(f"{base}/Bulk{end}", bulk)
+    router.add_get(f"{endpoint}{end}", resources.find)
+    router.add_post(f"{endpoint}{end}", resources.create)
     router.add_get(one, resources.get)
     router.add_put(one, resources.replace)
     router.add_patch(one, resources.patch)
     router.add_delete(one, resources.delete)
-    router.add_get(f"{_BASE}/ServiceProviderConfig", service_provider_config)
-    router.add_get(f"{_BASE}/{{endpoint:ResourceTypes|Schemas}}", described)
-    router.add_get(f"{_BASE}/{{endpoint:ResourceTypes|Schemas}}/{{id}}", described_one)
+    router.add_get(f"{base}/ServiceProviderConfig{end}", service_provider_config)
+    router.add_get(f"{base}/{{endpoint:ResourceTypes|Schemas}}{end}", described)
+    router.add_get(f"{base}/{{endpoint:ResourceTypes|Schemas}}/{{id}}{end}", described_one)
 
 
 async def healthz(_: web.Request) -> web.Response:

@@ -339,6 +339,7 @@ _SPACE = re.compile(r"[ \t]*")
 _PATH = re.compile(r"[A-Za-z$][^\s\[\]()\"]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"')
 _TOKEN = re.compile(r'[^\s\[\]()"]+')
+_OTHER_QUOTES = "'\N{LEFT DOUBLE QUOTATION MARK}"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 # Stands in where no schema knows the name, so that the rest can still be found malformed.
@@ -500,6 +501,9 @@ class FilterParser:
         elif token := _TOKEN.match(self.text, start):
             self.position = token.end()
             raw, quoted = token[0], False
+            if token[0][0] in _OTHER_QUOTES:  # else the look-up would find nobody, and be believed
+                self.position = start
+                self.fail('expected a value in "double quotes"')
         else:
             self.fail("expected a value")
         try:

@@ -19,7 +19,7 @@ from app.errors import (
     NoTarget,
     TooMany,
 )
-from app.scim.attribute import ResourceType
+from app.scim.attribute import Attribute, ResourceType
 from app.scim.filter import Comparison, Filter, Or
 from app.scim.limits import DEFAULT_LIMITS, Limits
 from app.scim.members import MemberChange
@@ -94,6 +94,9 @@ def parse_patch(
     if not _member(checked, "schemas"):
         reading.quirks.add(Quirk.SCHEMAS_MISSING)
     listed = _member(checked, "operations")
+    if isinstance(listed, dict):
+        reading.quirks.add(Quirk.VALUE_WITHOUT_LIST)
+        listed = [listed]
     if not isinstance(listed, list) or not listed:
         raise InvalidSyntax("Operations: must be a list of at least one operation")
     if len(listed) > limits.max_patch_operations:
@@ -162,7 +165,7 @@ def _parse_operation(
         raise InvalidSyntax(f"{where}: must be an object")
     op = _op(item, where, reading)
     text, value = _member(item, "path"), _member(item, "value")
-    if text is None:
+    if text is None or (text == "" and isinstance(value, dict)):
         if op == "remove":
             raise NoTarget(f"{where}.path: is required to remove")
         yield from _without_path(resource_type, op, value, f"{where}.value", reading)
@@ -241,12 +244,14 @@ def _read_value(op: Op, path: PatchPath, value: object, reading: Reading) -> Any
         reading.quirks.add(Quirk.REMOVE_BY_VALUE)
         return read_attribute(attribute, value, where, reading) or []
     if path.sub is not None:
-        return read_attribute(path.sub, value, where, reading)
+        inner = value if path.sub.multi_valued else _single(path.sub, value, reading)
+        return read_attribute(path.sub, inner, where, reading)
     if path.filter is None and attribute.multi_valued:
         return read_attribute(attribute, value, where, reading)
-    if path.filter is not None and isinstance(value, list) and len(value) == 1:
-        value = value[0]
     if value == []:
+        return None
+    value = _single(attribute, value, reading)
+    if value is None:
         return None
     if attribute.type != "complex" or not isinstance(value, dict):
         return read_one(attribute, value, where, reading)
@@ -256,6 +261,26 @@ def _read_value(op: Op, path: PatchPath, value: object, reading: Reading) -> Any
         if item in (None, []) and (sub := attribute.sub(name)) and sub.mutability != "readOnly"
     }
     return removed | (read_one(attribute, value, where, reading) or {})
+
+
+_WRAPPING = frozenset({"value", "$ref"})
+
+
+def _single(attribute: Attribute, value: object, reading: Reading) -> object:
+    """Return the value of an attribute that has one, taken out of a list or an object around it.
+
+    Entra ID has sent `[{"$ref": null, "value": "False"}]` for `active`, and lists for `manager`.
+    """
+    inner = value
+    if isinstance(inner, list) and len(inner) == 1:
+        inner = inner[0]
+    if attribute.type != "complex" and isinstance(inner, dict):
+        keys = {name.lower(): name for name in inner}
+        if "value" in keys and keys.keys() <= _WRAPPING:
+            inner = inner[keys["value"]]
+    if inner is not value:
+        reading.quirks.add(Quirk.WRAPPED_VALUE)
+    return inner
 
 
 # --- operations without a path ----------------------------------------------------------------

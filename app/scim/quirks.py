@@ -20,6 +20,9 @@ class Quirk(StrEnum):
     BOOLEAN_AS_TEXT = "boolean-as-text"
     # Rippling adds one member as an object; templates of OneLogin hold one address without a list.
     VALUE_WITHOUT_LIST = "value-without-list"
+    # Entra ID in older modes: `[{"$ref": null, "value": "False"}]` for one value, lists for
+    # `manager` (MicrosoftDocs/azure-docs #11784).
+    WRAPPED_VALUE = "wrapped-value"
     # Entra ID sets `manager` to a bare id (SCIM-SDK #686), and `roles` to bare strings.
     BARE_VALUE = "bare-value"
     # authentik before 2024: bodies of PATCH without `schemas`; hand-made clients, of POST as well.
@@ -65,6 +68,7 @@ READ_AS: Mapping[Quirk, str] = MappingProxyType(
     {
         Quirk.BOOLEAN_AS_TEXT: '"True" and "False" in any case are true and false',
         Quirk.VALUE_WITHOUT_LIST: "one value is a list of one",
+        Quirk.WRAPPED_VALUE: "the one value in the list or object",
         Quirk.BARE_VALUE: "text or a number is the `value` of the object that belongs there",
         Quirk.SCHEMAS_MISSING: "the URL names the type",
         Quirk.OLD_SCHEMA: "the URN means today's schema",

@@ -540,3 +540,28 @@ async def test_authentik(scim: Scim) -> None:
     assert [g["displayName"] for g in listed["Resources"]] == ["admins 2"]
     (await scim.delete(f"/Users/{user}")).ok(204)
     (await scim.delete(f"/Users/{user}")).refused(404)
+
+
+# --- what administrators and libraries do to URLs ----------------------------------------------
+
+
+async def test_slashes_too_many_lead_to_the_same(scim: Scim) -> None:
+    """A base URL that ends with a slash, paths that do: both are seen from several providers."""
+    user = (await scim.post("//Users", {"userName": "ana"})).ok(201)
+    assert "//Users" not in user.headers["Location"]
+    await one(scim, "/Users/?filter=userName+eq+%22ana%22")
+    await one(scim, "//Users?filter=userName+eq+%22ana%22")
+    for path in (f"/Users/{user.id}/", f"//Users/{user.id}"):
+        assert (await scim.get(path)).ok(200).id == user.id
+    off = {"op": "replace", "path": "active", "value": False}
+    assert (await scim.patch(f"//Users/{user.id}/", off)).ok(200).json["active"] is False
+    (await scim.get("/ServiceProviderConfig/")).ok(200)
+    (await scim.get("//Schemas/")).ok(200)
+    assert (await scim.get("")).ok(200).json["totalResults"] == 1  # as set-up pages ask
+    (await scim.delete(f"/Users/{user.id}/")).ok(204)
+
+
+async def test_a_parameter_may_come_twice(scim: Scim) -> None:
+    await scim.user("ana", title="T", nickName="N")
+    shown = await one(scim, "/Users?attributes=title&attributes=nickName")
+    assert shown.keys() == {"schemas", "id", "title", "nickName"}

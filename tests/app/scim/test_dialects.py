@@ -177,6 +177,33 @@ def test_entra_with_the_flag_sends_dotted_and_urn_keys() -> None:
     assert after[ENTERPRISE_URN]["department"] == "Ops"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [[{"$ref": None, "value": "False"}], [{"value": False}], {"value": "False"}, ["False"]],
+)
+def test_entra_in_older_modes_wraps_what_is_one_value(value: object) -> None:
+    assert patch({"op": "Replace", "path": "active", "value": value})["active"] is False
+    assert patch({"op": "Replace", "value": {"active": value}})["active"] is False
+    assert patch({"op": "Replace", "path": "", "value": {"active": value}})["active"] is False
+
+
+def test_entra_in_older_modes_sets_the_manager_by_a_list() -> None:
+    value = [{"$ref": "http://x/Users/u7", "value": "u7"}]
+    after = patch({"op": "Add", "path": f"{ENTERPRISE_URN}:manager", "value": value})
+    assert after[ENTERPRISE_URN]["manager"]["value"] == "u7"
+
+
+def test_one_operation_needs_no_list() -> None:
+    body = {"schemas": [PATCH_OP], "Operations": {"op": "add", "path": "title", "value": "T"}}
+    assert apply_patch(USER, ANA, parse_patch(USER, body)).document["title"] == "T"
+
+
+@pytest.mark.parametrize("text", ["userName eq 'ana'", "userName eq \u201cana\u201d"])
+def test_other_quotes_are_an_error_and_not_a_name_that_nobody_has(text: str) -> None:
+    with pytest.raises(InvalidFilter, match="double quotes"):
+        parse_filter(USER, text)
+
+
 @pytest.mark.parametrize("op", ["Add", "Replace"])
 def test_entra_sets_the_manager_as_bare_text(op: str) -> None:
     after = patch({"op": op, "path": f"{ENTERPRISE_URN}:manager", "value": "u7"})

@@ -130,6 +130,16 @@ PATCHES: dict[str, tuple[ResourceType, list[dict[str, Any]], set[Quirk]]] = {
         [op("replace", 'emails[type eq "home"].value', "h@h")],
         {Quirk.CREATED_BY_FILTER},
     ),
+    "a wrapped boolean": (
+        USER,
+        [op("replace", "active", [{"$ref": None, "value": False}])],
+        {Quirk.WRAPPED_VALUE},
+    ),
+    "a manager in a list": (
+        USER,
+        [op("add", f"{ENTERPRISE_URN}:manager", [{"$ref": "http://x/Users/1", "value": "1"}])],
+        {Quirk.WRAPPED_VALUE},
+    ),
     "bare manager": (USER, [op("add", f"{ENTERPRISE_URN}:manager", "1")], {Quirk.BARE_VALUE}),
     "a manager without its URN": (
         USER,
