@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,46 +111,77 @@ async def repaired(
 
     Return those that did not come to the end, with the reason. Lanes don't wait for one another.
     """
-    lanes, failures = list(lanes), {}
-
-    async def repair(drainer: Drainer, lane: LaneName) -> None:
-        why = await _gone_through(drainer, lane)
-        if why is not None:
-            failures[lane] = f"{lane} is not mended: {why}"
-
+    lanes = list(lanes)
     for lane in lanes:
         await LaneStore(link, *lane).ask(resync=True)
+    return await drained(link, settings, lanes, deadline_s)
+
+
+async def drained(
+    link: Link, settings: Settings, lanes: Iterable[LaneName], deadline_s: float
+) -> Failures:
+    """Let each lane do what is on its list, here or in a worker, and wait for it.
+
+    Return those that did not come to the end, with the reason. Lanes don't wait for one another.
+    """
+    failures: Failures = {}
+    lanes = list(lanes)
     await wake(settings, lanes)
-    rng = random.Random()  # noqa: S311 - for pauses
     try:
         with quiet():  # what goes wrong is told by the lanes' own state
-            async with asyncio.timeout(deadline_s), asyncio.TaskGroup() as tasks:
-                drainer = Drainer(link, settings, clock=Clock(), rng=rng, tasks=tasks)
-                try:
-                    await asyncio.gather(*(repair(drainer, lane) for lane in lanes))
-                finally:
-                    await drainer.close()
+            async with asyncio.timeout(deadline_s):
+                await _drain(link, settings, lanes, failures)
     except TimeoutError:
         for lane in lanes:
             store = LaneStore(link, *lane)
             if lane not in failures and not await _is_done(store):
                 status = await store.status()
                 why = status.last_error or f"it is {status.state} after {deadline_s:g} s"
-                failures[lane] = f"{lane} is not mended: {why}"
+                failures[lane] = f"{lane} is not done: {why}"
     return failures
+
+
+class _Ended(Exception):
+    """The lanes are done; what was begun beside them goes on in a worker."""
+
+
+@contextmanager
+def _until_ended() -> Iterator[None]:
+    try:
+        yield
+    except* _Ended:
+        pass
+
+
+async def _drain(
+    link: Link, settings: Settings, lanes: Iterable[LaneName], failures: Failures
+) -> None:
+    async def drain(drainer: Drainer, lane: LaneName) -> None:
+        why = await _gone_through(drainer, lane)
+        if why is not None:
+            failures[lane] = f"{lane} is not done: {why}"
+
+    rng = random.Random()  # noqa: S311 - for pauses
+    with _until_ended():
+        async with asyncio.TaskGroup() as tasks:
+            drainer = Drainer(link, settings, clock=Clock(), rng=rng, tasks=tasks)
+            try:
+                await asyncio.gather(*(drain(drainer, lane) for lane in lanes))
+            finally:
+                await drainer.close()
+            raise _Ended
 
 
 async def _gone_through(drainer: Drainer, lane: LaneName) -> str | None:
     """Return None when the lane has nothing left to do, or why it will not come to that."""
     store = LaneStore(drainer.link, *lane)
     while not await _is_done(store):
-        status = await store.status()
-        why = _stands(status)
+        why = _stands(await store.status())
         if why is not None:
             return why
         drainer.wake(*lane)
         await asyncio.sleep(_POLL_S)
-    return None
+    return _stands(await store.status())
 
 
 async def _is_done(store: LaneStore) -> bool:
@@ -162,4 +194,6 @@ def _stands(status: LaneStatus) -> str | None:
         return f"it is paused; `clickhouse-scim lane resume {status.tenant} {status.target}`"
     if status.state == "backing-off":
         return f"its target does not answer: {status.last_error}"
+    if status.state == "blocked":
+        return status.last_error or "it holds a change that somebody has to confirm"
     return None

@@ -432,6 +432,11 @@ class LaneStore:
         pairs = zip(ordered, found, strict=True)
         return {name: text.decode() for name, text in pairs if text is not None}
 
+    async def adopted_names(self) -> list[str]:
+        """Return the names of all users that were adopted, in order."""
+        found = await self._link.call(self._link.redis.hkeys(self._key("adopted")))  # type: ignore[arg-type]
+        return sorted(name.decode() for name in found)
+
     async def keep_adopted(self, records: Mapping[str, str]) -> None:
         """Keep what users are before they are adopted, by name: before the first statement."""
         key = self._key("adopted")

@@ -103,7 +103,7 @@ async def test_a_target_that_is_down_is_told_and_the_others_are_checked(site: Si
     assert ran.err.startswith(f"{site.tenant}-b/second can't be checked: ")
     ran = site.cli("drift", "repair", "--deadline", "5s")
     assert ran.code == 1
-    assert f"{site.tenant}-b/second is not mended: " in ran.err
+    assert f"{site.tenant}-b/second is not done: " in ran.err
 
 
 async def test_a_paused_lane_is_not_mended(site: Site, link: Link) -> None:
