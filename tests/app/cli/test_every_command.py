@@ -43,6 +43,7 @@ GIVEN = {
     "user": "ana@acme.example",
     "user_name": "ana@acme.example",
     "name": "ana@acme.example",
+    "names": "ana@acme.example",
     "role": "analyst",
     "--reason": "because",
     "--port": "0",
