@@ -380,6 +380,8 @@ class Convergence:
         held = {i for i, loss in outcome.braking.held.items() if loss is not None}
         outcome.tried -= held
         people = people.without(held)
+        if self.only_takes:  # whoever is to get a name has not got it
+            people, intended = people.staying(), {}
         _add_names(outcome, people, actual, intended, refused)
         outcome.ends = {
             i: person.want.due

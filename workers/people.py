@@ -95,6 +95,14 @@ class People:
         persons = {i: person for i, person in self.persons.items() if i not in ids}
         return replace(self, persons=persons)
 
+    def staying(self) -> People:
+        """Return the same, where everybody goes on under the name that is acknowledged."""
+        persons = {
+            i: replace(person, want=replace(person.want, name=person.applied))
+            for i, person in self.persons.items()
+        }
+        return replace(self, persons=persons)
+
     def roles(self) -> frozenset[str]:
         """Return every role that somebody is to have."""
         return frozenset().union(*(person.want.roles for person in self.persons.values()))

@@ -376,11 +376,15 @@ async def running(folder: Path, *arguments: str) -> AsyncIterator[World]:
 
 @dataclass(slots=True)
 class Employee:
-    """What was acknowledged about a person. `id` never changes; who is deleted is in no list."""
+    """What was acknowledged about a person. `id` never changes; who is deleted is in no list.
+
+    `changes`: how many were begun.
+    """
 
     id: str
     name: str
     active: bool = True
+    changes: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -461,7 +465,18 @@ class Company:
             return
         somebody = self._rng.choice(free)
         async with somebody.lock:
+            somebody.changes += 1
             yield somebody
+
+    def barred(self) -> dict[tuple[str, int], str]:
+        """Return the names of those who are to have no way in, and of whom nothing else is under
+        way, by id and number of changes.
+        """
+        return {
+            (e.id, e.changes): e.name
+            for e in self._employees.values()
+            if not e.active and not e.lock.locked()
+        }
 
     async def _hire(self) -> None:
         await self._hire_as(self._new_name())

@@ -103,6 +103,25 @@ async def test_an_older_grant_does_not_come_back(world: World, staff: dict[str, 
         assert held["u0"] == {E}
 
 
+async def test_a_name_that_passes_on_passes_on_in_turn(world: World, staff: dict[str, str]) -> None:
+    """Who is locked out of turn keeps its user until its own events come."""
+    await backlog(world, staff)
+    await world.set_user(staff["u0"], userName="other")
+    newcomer = await world.user("u0")
+    await world.set_user(staff["u0"], active=False)
+    entity = await world.entity("u0")
+    (_, kind, held), *_ = await steps(world)
+    assert (kind, held["u0"]) == ("ahead", None)
+    held = await world.held()
+    assert (held["u0"], held["other"]) == ({E}, None)
+    assert await world.entity("u0") != entity
+    assert (await world.of_lane("names"))[newcomer] == world.name("u0")
+    await world.nothing_is_left()
+    await world.delete(staff["u0"])
+    await world.drain()
+    assert "other" not in await world.held()
+
+
 async def test_a_revocation_that_fails_out_of_turn_is_parked_and_tried_again(
     world: World, staff: dict[str, str]
 ) -> None:
