@@ -255,9 +255,14 @@ def _filters(endpoints: Sequence[Endpoint], text: str | None) -> list[Filter | N
         only = parse_filter(endpoint.resource_type, text, limits=limits, quirks=quirks)
         endpoint.count_quirks(quirks)
         return [_filterable(only)]
-    read = [parse_filter_of_several(e.resource_type, text, limits=e.limits) for e in endpoints]
+    of_all = set[Quirk]()
+    read = [
+        parse_filter_of_several(e.resource_type, text, limits=e.limits, quirks=of_all)
+        for e in endpoints
+    ]
     if not any(known for _, known in read):
         raise InvalidFilter("filter: no resource type has all of these attributes")
+    endpoints[0].count_quirks(of_all)
     return [_filterable(filter_) for filter_, _ in read]
 
 

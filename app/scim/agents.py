@@ -12,6 +12,7 @@ from __future__ import annotations
 from app.scim.attribute import Attribute, ResourceType, Schema
 from app.scim.shapes import (
     GROUPS,
+    password,
     plural,
     primary,
     purpose,
@@ -52,6 +53,7 @@ AGENT_SCHEMA = Schema(
             case_exact=True,
             description="The `sub` of the agent in tokens of the OpenID provider.",
         ),
+        password("agent"),  # in no draft; where log-ins are passwords an agent has one as well
         GROUPS,
         plural("entitlements", "the entitlement", whose="agent"),
         plural("roles", "the role", whose="agent"),

@@ -111,14 +111,18 @@ def comparable(attribute: Attribute) -> Callable[[object], Any]:
 
 
 def parse_filter_of_several(
-    resource_type: ResourceType, text: str, *, limits: Limits = DEFAULT_LIMITS
+    resource_type: ResourceType,
+    text: str,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    quirks: set[Quirk] | None = None,
 ) -> tuple[Filter, bool]:
     """Return the filter, and whether this type knows all its attributes.
 
     In a query over several types an attribute that one of them lacks has no value there (RFC 7644
-    §3.4.2.1).
+    §3.4.2.1). `quirks` as in `parse_filter`.
     """
-    parser = FilterParser(resource_type, text, limits)
+    parser = FilterParser(resource_type, text, limits, quirks)
     parsed = parser.expression(None, 0)
     parser.end()
     return parsed, not parser.unknown

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from app.scim.agents import AGENT, AGENTIC_APPLICATION
 from app.scim.attribute import Attribute, ResourceType, Schema
-from app.scim.shapes import GROUPS, link, plural, primary, purpose, structure, text
+from app.scim.shapes import GROUPS, link, password, plural, primary, purpose, structure, text
 from app.scim.validity import VALIDITY
 
 __all__ = ["ENTERPRISE", "GROUP", "RESOURCE_TYPES", "USER", "Attribute", "ResourceType", "Schema"]
@@ -75,13 +75,7 @@ USER_SCHEMA = Schema(
         text("locale", "The user's locale, for currency, dates and numbers."),
         text("timezone", "The user's time zone, by its IANA name."),
         Attribute(name="active", type="boolean", description="Whether the user has access."),
-        Attribute(
-            name="password",
-            case_exact=True,
-            mutability="writeOnly",
-            returned="never",
-            description="The user's password in clear text; never stored or returned.",
-        ),
+        password("user"),
         # PingOne looks users up by `email`.
         plural("emails", "the address", "work", "home", "other", aliases=("email",)),
         plural("phoneNumbers", "the number", "work", "home", "mobile", "fax", "pager", "other"),

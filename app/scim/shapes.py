@@ -29,6 +29,16 @@ def link(
     )
 
 
+def password(of: str) -> Attribute:
+    return Attribute(
+        name="password",
+        case_exact=True,
+        mutability="writeOnly",
+        returned="never",
+        description=f"The {of}'s password in clear text; never stored or returned.",
+    )
+
+
 def purpose(of: str, *values: str) -> Attribute:
     return Attribute(name="type", description=f"What {of} is for.", canonical_values=values)
 

@@ -102,6 +102,20 @@ async def test_a_pushed_password_lets_in_and_is_found_nowhere(
         assert not await gets_in(world, "ana", "Sec0nd-s3cret")
 
 
+async def test_an_agent_has_a_password_as_a_person_has(worlds: Worlds, tmp_path: Path) -> None:
+    async with worlds(*configuration(tmp_path, "password")) as world:
+        body = {"schemas": [AGENT], "name": "etl-bot", "active": True, "password": "B0t-s3cret"}
+        agent = await world.idp.write("POST", "/Agents", body)
+        assert "password" not in agent
+        await world.idle()
+        assert await gets_in(world, "etl-bot", "B0t-s3cret")
+        assert not await gets_in(world, "etl-bot", "wrong")
+        await world.idp.patch(f"/Agents/{agent['id']}", "replace", "password", "Other-s3cret")
+        await world.idle()
+        assert await gets_in(world, "etl-bot", "Other-s3cret")
+        assert not await gets_in(world, "etl-bot", "B0t-s3cret")
+
+
 async def test_somebody_without_a_password_can_not_get_in(worlds: Worlds, tmp_path: Path) -> None:
     async with worlds(*configuration(tmp_path, "password")) as world:
         await world.idp.create_user("ana")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.directory import tokens
+from app.directory.quirks import QuirkLog
+from app.scim.quirks import Quirk
 
 if TYPE_CHECKING:
     from tests.app.http.conftest import Client, Running, Service
@@ -242,3 +244,11 @@ async def test_a_page_and_a_look_up_cost_the_same_at_any_size(scim: Client) -> N
 async def test_me_is_nobody(scim: Client) -> None:
     for method in ("GET", "PUT", "PATCH", "DELETE", "POST"):
         assert (await scim(method, "/Me")).refuses(501)
+
+
+async def test_quirks_of_a_search_at_the_root_are_counted(scim: Client) -> None:
+    await scim.user("ana")
+    assert (await scim("GET", "/?filter=active+eq+%22True%22")).status == 200
+    await scim.receiver.quirks.flush()
+    seen = await QuirkLog(scim.receiver.link, scim.tenant).read()
+    assert Quirk.QUOTED_BOOLEAN in {one.quirk for one in seen}
