@@ -175,8 +175,11 @@ class Convergence:
         scope = await self._scope(people, groups, everything=retry is None)
         role_ids = [ROLE + name for name in {*scope.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
-        letters, recorded, adoption = await asyncio.gather(
-            self.store.letters(asked), self.store.roles(), self._adoption(people)
+        letters, recorded, adoption, _ = await asyncio.gather(
+            self.store.letters(asked),
+            self.store.roles(),
+            self._adoption(people),
+            self._introduce(people),
         )
         scope = scope.with_roles(adoption.roles)
         fresh = fresh or adoption.is_possible  # SHOW does not tell one user of a name from another
@@ -198,6 +201,10 @@ class Convergence:
             people, actual, scope, outcome, adoption, fresh=fresh, braking=braking
         )
         return outcome
+
+    async def _introduce(self, people: People) -> None:
+        if self.witness is not None:
+            await self.witness.meet(people)
 
     async def _adoption(self, people: People) -> _Adoption:
         consents, texts = await asyncio.gather(
@@ -346,10 +353,6 @@ class Convergence:
         )
         failed: dict[str, Failure] = {}
         intended = dict(people.intents)
-        told: Mapping[str, str] = {}
-        if self.witness is not None:
-            self.witness.meet(people)
-            told = await self.witness.told(people)
         for turn in range(_ROUNDS + 1):
             wanted, decided = self._decide(people, actual, policy)
             if turn == 0:
@@ -373,7 +376,7 @@ class Convergence:
             people = people.told(_without_failed(made, steps, failed)).with_applied(secrets)
             outcome.secrets |= secrets
         if self.witness is not None:
-            self.witness.saw(people, actual, told)
+            self.witness.saw(people, actual)
         outcome.foreign = decided.foreign
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed, waiting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -43,24 +43,42 @@ class Witness:
     cursor: int
     clock: Clock
     _owners: dict[str, str] = field(default_factory=dict)
+    _told_before: dict[str, str] = field(default_factory=dict)
+    _announced: dict[str, Told] = field(default_factory=dict)
     _sent: dict[str, tuple[Told, float]] = field(default_factory=dict)
     _heard: list[Fact] = field(default_factory=list)
 
-    def meet(self, people: People) -> None:
-        """Learn who is behind which name on the target."""
+    async def meet(self, people: People) -> None:
+        """Learn who is behind which name on the target, and what was told of them last."""
         for resource_id, person in people.persons.items():
             for name in (*person.candidates, person.want.name):
                 if name is not None:
                     self._owners[name] = resource_id
+        names = people.names() | {p.applied for p in people.persons.values() if p.applied}
+        self._told_before |= await self.facts.told(self.tenant, self.target, names)
+
+    async def announce(self, statements: Sequence[Statement]) -> None:
+        """Hear of statements that are about to go out, one after the other: one call for all.
+
+        What is never sent, since one before it was refused, is told as `unsent` with the rest.
+        """
+        if self.facts.are_kept:
+            for statement in statements:
+                told = self._told(statement)
+                self._announced[statement.sql] = told
+                self._heard.append(told)
+            await self._record()
 
     async def sending(self, statement: Statement) -> Statement:
         """Return `statement` with the id by which the ledger knows it. Call it before sending."""
         if not self.facts.are_kept:
             return statement
-        told = self._told(statement)
-        heard, self._heard = [*self._heard, told], []
+        told = self._announced.pop(statement.sql, None)
+        if told is None:
+            told = self._told(statement)
+            self._heard.append(told)
+            await self._record()
         self._sent[told.id] = told, self.clock.monotonic()
-        await self.facts.record(self.tenant, heard)
         return replace(statement, query_id=told.id)
 
     def answered(self, statement: Statement, error: TargetError | None = None) -> None:
@@ -82,12 +100,7 @@ class Witness:
             )
         )
 
-    async def told(self, people: People) -> dict[str, str]:
-        """Return what the ledger was told last of the access of everybody in a plan."""
-        names = people.names() | {p.applied for p in people.persons.values() if p.applied}
-        return await self.facts.told(self.tenant, self.target, names)
-
-    def saw(self, people: People, actual: Actual, told: Mapping[str, str]) -> None:
+    def saw(self, people: People, actual: Actual) -> None:
         """Look at what users hold now, and keep it where the ledger was told something else."""
         if not self.facts.are_kept:
             return
@@ -98,10 +111,11 @@ class Witness:
                 explains = person.want.active and name == person.want.name
                 explained = person.want.roles if explains else frozenset()
                 seen = self._access(name, resource_id, actual.users.get(name), explained)
-                if seen.state == "gone" and name not in told:
+                if seen.state == "gone" and name not in self._told_before:
                     continue
-                if told.get(name) != seen.digest:
+                if self._told_before.get(name) != seen.digest:
                     self._heard.append(seen)
+                    self._told_before[name] = seen.digest
 
     def parked(self, letters: Mapping[str, Letter | None], before: Mapping[str, Letter]) -> None:
         """Hear of dead letters: new ones, and, None, those that are resolved."""
@@ -116,6 +130,13 @@ class Witness:
 
     async def flush(self) -> None:
         """Have everything that was heard on Redis's disk. Raises DirectoryUnavailable."""
+        for told in self._announced.values():
+            unsent = msgspec.structs.replace(told, version=told.version + 1, result="unsent")
+            self._heard.append(unsent)
+        self._announced.clear()
+        await self._record()
+
+    async def _record(self) -> None:
         heard, self._heard = self._heard, []
         if heard:
             await self.facts.record(self.tenant, heard)

@@ -77,7 +77,7 @@ SELECT
     arrayStringConcat(arraySlice(users, 1, 3), ', '),
     arrayStringConcat(arraySlice(requests, 1, 3), ', '), '', text
 FROM statements FINAL
-WHERE tenant = {{tenant:String}} AND hasAny(resources, ids)
+WHERE tenant = {{tenant:String}} AND hasAny(resources, ids) AND result != 'unsent'
 UNION ALL
 SELECT
     at, 'access', target, seq, toString(state), user, '', '', arrayStringConcat(roles, ', ')

@@ -26,7 +26,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, tag="statement"):
     """One statement on a target. `id`: its query_id there.
 
     Recorded as "sent" just before it goes out, then again with what became of it: a row that stays
-    "sent" is a statement whose sender died, and of which nobody knows. `seqs`: the events behind
+    "sent" is a statement whose sender died, and of which nobody knows; "unsent" never went out,
+    since one before it was refused. `seqs`: the events behind
     it, none for a resync. `users`, `resources`: ClickHouse names and resource ids that it is about.
     `version` grows with each record of the same id; the highest counts.
     """
@@ -44,7 +45,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, tag="statement"):
     text: str
     at_ms: int
     duration_ms: float = 0.0
-    result: Literal["sent", "done", "refused", "unanswered"] = "sent"
+    result: Literal["sent", "unsent", "done", "refused", "unanswered"] = "sent"
     code: int | None = None
     error: str = ""
 

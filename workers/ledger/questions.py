@@ -143,6 +143,8 @@ def statements(asked: Filter) -> Question:
         conditions.append(f"target = {quote_literal(asked.target)}")
     if asked.result is not None:
         conditions.append(f"result = {quote_literal(asked.result)}")
+    else:
+        conditions.append("result != 'unsent'")
     return _ask("statements FINAL", _STATEMENTS, conditions, asked.most, "tenant, at, id")
 
 
