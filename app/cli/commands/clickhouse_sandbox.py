@@ -13,6 +13,14 @@ import click
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="Native protocol.")
 @click.option("--http-port", type=click.IntRange(1, 65535), help="HTTP interface.")
+@click.option("--secure-port", type=click.IntRange(1, 65535), help="Native protocol with TLS.")
+@click.option("--https-port", type=click.IntRange(1, 65535), help="HTTP interface with TLS.")
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="PEM; without one the server makes a certificate of its own.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option(
     "--control-port",
@@ -38,6 +46,10 @@ def command(
     host: str,
     port: int,
     http_port: int | None,
+    secure_port: int | None,
+    https_port: int | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     data_dir: Path,
     control_port: int | None,
     cluster: str | None,
@@ -56,12 +68,21 @@ def command(
         raise click.UsageError("--cluster needs --node for each of its nodes, and --keeper.")
     if cluster is None and (nodes or keeper or replicated or lag is not None):
         raise click.UsageError("--node, --keeper, --replicated and --lag need --cluster.")
+    if bool(tls_cert) != bool(tls_key):
+        raise click.UsageError("--tls-cert and --tls-key go together.")
     # The engine wants a process that has done nothing else; exec keeps the id that callers know.
     arguments = ["--host", host, "--port", str(port), "--data-dir", str(data_dir)]
-    if http_port is not None:
-        arguments += ["--http-port", str(http_port)]
-    if control_port is not None:
-        arguments += ["--control-port", str(control_port)]
+    asked = {
+        "--http-port": http_port,
+        "--secure-port": secure_port,
+        "--https-port": https_port,
+        "--tls-cert": tls_cert,
+        "--tls-key": tls_key,
+        "--control-port": control_port,
+    }
+    for name, value in asked.items():
+        if value is not None:
+            arguments += [name, str(value)]
     if cluster is not None:
         arguments += ["--cluster", cluster, "--keeper", str(keeper)]
         arguments += [word for node in nodes for word in ("--node", node)]

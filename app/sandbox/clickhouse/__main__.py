@@ -7,14 +7,25 @@ import asyncio
 import importlib.util
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
 
 from app.sandbox.clickhouse.faults import CannotStart
 from app.sandbox.clickhouse.membership import Membership, join_cluster
+from app.sandbox.clickhouse.tls import KeyPair
 
-_NEEDED = ("aiohttp", "backports.zstd", "chdb", "bcrypt", "lz4", "zstd", "clickhouse_cityhash")
+_NEEDED = (
+    "aiohttp",
+    "backports.zstd",
+    "chdb",
+    "bcrypt",
+    "cryptography",
+    "lz4",
+    "zstd",
+    "clickhouse_cityhash",
+)
 _ADVICE = "pip install 'clickhouse-scim[sandbox]'"
 _WARNING = (
     "This is the ClickHouse sandbox: a server for development and tests around the embedded "
@@ -28,6 +39,10 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True, help="port; 0 takes a free one")
     parser.add_argument("--http-port", type=int, help="port of the HTTP interface")
+    parser.add_argument("--secure-port", type=int, help="port of the native protocol with TLS")
+    parser.add_argument("--https-port", type=int, help="port of the HTTP interface with TLS")
+    parser.add_argument("--tls-cert", type=Path, help="PEM; without one the server makes its own")
+    parser.add_argument("--tls-key", type=Path, help="PEM")
     parser.add_argument("--data-dir", type=Path, required=True, help="users, tables and journal")
     parser.add_argument("--control-port", type=int, help="switches for tests, on loopback")
     cluster = parser.add_argument_group("a node of a cluster")
@@ -39,8 +54,13 @@ def main() -> int:
     options = parser.parse_args()
     if options.cluster and not (options.node and options.keeper):
         parser.error("--cluster wants --node for each node, and --keeper")
+    if bool(options.tls_cert) != bool(options.tls_key):
+        parser.error("--tls-cert and --tls-key go together")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     _say(_WARNING)
+    # A connection is a file, and so is a column of a part of a table.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         asyncio.run(_serve(options))
     except CannotStart as error:
@@ -67,8 +87,18 @@ async def _serve(options: argparse.Namespace) -> None:
         )
 
     switches = Switches()
-    server = Server(options.data_dir, switches, join if options.cluster else None)
-    wanted = {"native": options.port, "http": options.http_port}
+    pair = (
+        KeyPair(options.tls_cert.absolute(), options.tls_key.absolute())
+        if options.tls_cert
+        else None
+    )
+    server = Server(options.data_dir, switches, join if options.cluster else None, pair)
+    wanted = {
+        "native": options.port,
+        "http": options.http_port,
+        "secure": options.secure_port,
+        "https": options.https_port,
+    }
     ports = await server.listen(
         options.host, {name: port for name, port in wanted.items() if port is not None}
     )

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import socket
+import ssl
 import string
 import tempfile
 import time
@@ -34,8 +35,6 @@ from app.sandbox.clickhouse.services import Services
 from app.sandbox.clickhouse.session import Session
 from app.sandbox.clickhouse.statements import Statement, Use, parse_statement, split_insert
 from app.sandbox.clickhouse.user_session import UserSession
-
-BACKLOG = 512
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +84,8 @@ _OTHER_CONTENT = "text/plain; charset=UTF-8"
 
 
 class HttpServer:
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, backlog: int) -> None:
+        self._services, self._backlog = services, backlog
         self._sessions = HttpSessions(services)
         self._error_names = services.engine.error_names()
         self._runner = web.ServerRunner(
@@ -101,10 +100,11 @@ class HttpServer:
             shutdown_timeout=0,
         )
 
-    async def listen(self, port: socket.socket) -> None:
-        if self._runner.server is None:
+    async def listen(self, port: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """Serve on one more port."""
+        if not self._runner.sites:
             await self._runner.setup()
-        await web.SockSite(self._runner, port, backlog=BACKLOG).start()
+        await web.SockSite(self._runner, port, backlog=self._backlog, ssl_context=tls).start()
 
     async def close(self) -> None:
         await self._runner.cleanup()

@@ -7,30 +7,45 @@ import fcntl
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.sandbox.clickhouse.faults import CannotStart
-from app.sandbox.clickhouse.http_server import HttpServer
 from app.sandbox.clickhouse.membership import Membership
 from app.sandbox.clickhouse.native import NativeClient
 from app.sandbox.clickhouse.services import open_services
 from app.sandbox.clickhouse.switches import Switches
+from app.sandbox.clickhouse.tls import KeyPair, server_context
 from app.sandbox.clickhouse.wire import Wire
+
+if TYPE_CHECKING:
+    from app.sandbox.clickhouse.http_server import HttpServer
 
 log = logging.getLogger(__name__)
 
+_HTTP, _WITH_TLS = frozenset({"http", "https"}), frozenset({"secure", "https"})
 _BACKLOG = 512
+_MOST_SESSIONS = 1024  # a server's max_connections is 4096; here each has a thread
+_HANDSHAKE_S, _SHUTDOWN_S = 30, 5
 
 
 class Server:
     """`listen` and `close` once each. The process serves one data directory."""
 
     def __init__(
-        self, directory: Path, switches: Switches, join: Callable[[int], Membership] | None = None
+        self,
+        directory: Path,
+        switches: Switches,
+        join: Callable[[int], Membership] | None = None,
+        key_pair: KeyPair | None = None,
     ) -> None:
-        """`join` says which place in a cluster the server on that port has."""
-        self._switches, self._join = switches, join
+        """`join` says which place in a cluster the server on that port has.
+
+        `key_pair`: for the ports with TLS, which have a pair of their own without it.
+        """
+        self._switches, self._join, self._key_pair = switches, join, key_pair
         self._directory = directory.absolute()
         self._lock = -1
         self._native: list[asyncio.Server] = []
@@ -38,12 +53,16 @@ class Server:
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, ports: Mapping[str, int]) -> dict[str, int]:
-        """Serve on `ports`: `native` and `http`, 0 for a free one. Return which they are.
+        """Serve on `ports`, 0 for a free one; return which they are.
 
-        The ports come first and the engine after, so that a taken port is told at once.
+        `native`, which must be there, and `http`; with TLS `secure` and `https`. The ports come
+        first and the engine after, so that a taken port is told at once.
         """
         _own(self._directory)
         self._lock = _lock(self._directory / "lock")
+        tls = None
+        if not _WITH_TLS.isdisjoint(ports):
+            tls = server_context(self._key_pair, self._directory, host)
         bound = {name: _bind(host, port) for name, port in ports.items()}
         opened = {name: int(port.getsockname()[1]) for name, port in bound.items()}
         self._services = await asyncio.to_thread(
@@ -53,16 +72,33 @@ class Server:
             self._switches,
             self._join(opened["native"]) if self._join is not None else None,
         )
-        if "http" in bound:
-            self._http = HttpServer(self._services)
-            await self._http.listen(bound["http"])
-        self._native.append(
-            await asyncio.start_server(self._serve, sock=bound["native"], backlog=_BACKLOG)
-        )
+        if not _HTTP.isdisjoint(ports):
+            from app.sandbox.clickhouse.http_server import (  # noqa: PLC0415  0.3 s for aiohttp
+                HttpServer,
+            )
+
+            self._http = HttpServer(self._services, _BACKLOG)
+        for name, port in bound.items():
+            context = tls if name in _WITH_TLS else None
+            if self._http is not None and name in _HTTP:
+                await self._http.listen(port, context)
+            else:
+                await self._listen_native(port, context)
         return opened
 
+    async def _listen_native(self, port: socket.socket, context: ssl.SSLContext | None) -> None:
+        server = await asyncio.start_server(
+            self._serve,
+            sock=port,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_S if context else None,
+            ssl_shutdown_timeout=_SHUTDOWN_S if context else None,
+        )
+        self._native.append(server)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self._services.conduct.admits():
+        if not self._services.conduct.admits() or len(self._sessions) >= _MOST_SESSIONS:
             writer.transport.abort()
             return
         task = asyncio.current_task()

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,11 @@ class OwnServer:
     data_dir: Path
     process: subprocess.Popen[str] | None = None
     port: int = 0
-    control_port: int = 0  # where --control-port was asked for
+    ports: dict[str, int] = field(default_factory=dict)  # `ready` and those of --…-port options
+
+    @property
+    def control_port(self) -> int:
+        return self.ports["control"]
 
     @property
     def log(self) -> Path:
@@ -106,13 +110,13 @@ class OwnServer:
                 text=True,
             )
         assert self.process.stdout is not None
-        found = re.search(r"ready on .*:(\d+)", self.process.stdout.readline())
-        assert found
-        self.port = int(found[1])
-        if "--control-port" in options:
-            found = re.search(r"control on .*:(\d+)", self.process.stdout.readline())
-            assert found
-            self.control_port = int(found[1])
+        asked = 1 + sum(option.endswith("-port") for option in options)
+        lines = "".join(self.process.stdout.readline() for _ in range(asked))
+        self.ports = {
+            name: int(port) for name, port in re.findall(r"sandbox (\w+) on \S*:(\d+)", lines)
+        }
+        assert len(self.ports) == asked, lines
+        self.port = self.ports["ready"]
         return Sql(self.port)
 
     def kill(self) -> None:
