@@ -5,5 +5,7 @@ GRANT SELECT ON `system`.`role_grants` TO `provisioner`;
 GRANT SELECT ON `system`.`grants` TO `provisioner`;
 GRANT SELECT ON `system`.`processes` TO `provisioner`;
 GRANT SELECT ON `system`.`settings_profile_elements` TO `provisioner`;
+GRANT SELECT ON `system`.`user_directories` TO `provisioner`;
+GRANT SELECT ON `system`.`clusters` TO `provisioner`;
 GRANT SELECT ON `analytics`.* TO `provisioner` WITH GRANT OPTION;
 GRANT SELECT ON `analytics`.`calendar` TO `provisioner` WITH GRANT OPTION;

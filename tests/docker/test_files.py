@@ -101,7 +101,8 @@ def test_the_configuration_has_no_mistakes_and_the_account_its_rights(
     capsys.readouterr()
     assert main(["provisioner-grants", "acme", "main", "--config", str(config)]) == 0
     printed = capsys.readouterr().out
-    assert printed == (DOCKER / "clickhouse/provisioner.sql").read_text("utf-8")
+    there = (DOCKER / "clickhouse/provisioner.sql").read_text("utf-8")
+    assert printed == there, "put what provisioner-grants prints into provisioner.sql"
 
 
 async def test_redis_as_configured_keeps_what_it_acknowledges(
