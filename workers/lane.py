@@ -288,6 +288,7 @@ class Lane:
             target=self.setup.target,
             epoch=lease.epoch,
             seq=batch.cursor,
+            requests=_few(batch.requests),
             users=len(batch.users),
             steps=steps,
             letters=letters,

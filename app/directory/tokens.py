@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -168,13 +168,7 @@ async def _keep(
 
 async def list_all(link: Link, tenant: str) -> list[TokenRecord]:
     """Return the tokens of the tenant, the oldest first, with when each was last used."""
-    pipe = link.redis.pipeline(transaction=False)
-    pipe.hvals(Keys(tenant).tokens)
-    pipe.hgetall(Keys(tenant).uses)
-    found, uses = await link.call(pipe.execute())
-    records = sorted(map(_decode, found), key=lambda record: record.created_ms)
-    used = {i.decode(): int(ms) for i, ms in uses.items()}
-    return [msgspec.structs.replace(one, last_used_ms=used.get(one.id)) for one in records]
+    return (await read_tokens(link, [tenant]))[tenant]
 
 
 async def note_uses(link: Link, tenant: str, uses: Mapping[str, int]) -> None:
@@ -189,12 +183,22 @@ async def note_uses(link: Link, tenant: str, uses: Mapping[str, int]) -> None:
 
 
 async def read_tokens(link: Link, tenants: Sequence[str]) -> dict[str, list[TokenRecord]]:
-    """Return the tokens of each of these tenants, in one round trip."""
+    """Return the same of each of these tenants, in one round trip."""
     pipe = link.redis.pipeline(transaction=False)
     for tenant in tenants:
         pipe.hvals(Keys(tenant).tokens)
+        pipe.hgetall(Keys(tenant).uses)
     found = await link.call(pipe.execute()) if tenants else []
-    return {t: list(map(_decode, raw)) for t, raw in zip(tenants, found, strict=True)}
+    return {
+        tenant: _with_uses(raw, uses)
+        for tenant, raw, uses in zip(tenants, found[::2], found[1::2], strict=True)
+    }
+
+
+def _with_uses(raw: Iterable[bytes], uses: Mapping[bytes, bytes]) -> list[TokenRecord]:
+    used = {i.decode(): int(ms) for i, ms in uses.items()}
+    records = sorted(map(_decode, raw), key=lambda record: record.created_ms)
+    return [msgspec.structs.replace(one, last_used_ms=used.get(one.id)) for one in records]
 
 
 async def revoke(link: Link, tenant: str, token_id: str) -> bool:

@@ -25,7 +25,7 @@ from app.directory.tokens import TokenRecord, read_tokens
 WORST = 200
 SOON_S = 30 * 86400
 _AT_ONCE = 200
-_OLDEST_OF = 20  # tenants whose ledgers are farthest behind, asked for their oldest event
+_OLDEST_OF = 20  # of those that are farthest behind: asked for their oldest event
 
 T = TypeVar("T")
 
@@ -74,6 +74,8 @@ async def read_state(link: Link, settings: Settings, now_ms: int) -> State:
                 since = [one.first_ms for one in letters.values() if one.revocation]
                 if since:
                     revocations[lane.tenant, lane.target] = min(since)
+        for name, since_ms in (await _read_waiting(link, read)).items():
+            revocations[name] = min(since_ms, revocations.get(name, since_ms))
         tokens |= await read_tokens(link, tenants)
         activities |= await read_activities(link, tenants)
     return State(
@@ -85,6 +87,18 @@ async def read_state(link: Link, settings: Settings, now_ms: int) -> State:
         tokens,
         activities,
     )
+
+
+async def _read_waiting(link: Link, lanes: Iterable[LaneStatus]) -> Mapping[tuple[str, str], int]:
+    """Return since when (ms) the oldest revocation waits on each lane that is behind."""
+    late = [lane for lane in lanes if lane.lag_seconds]
+    waiting = {}
+    for lane in _worst(late, lambda one: one.lag_seconds)[:_OLDEST_OF]:
+        first = await LaneStore(link, lane.tenant, lane.target).express(lane.applied_seq, 1)
+        for seq in first.values():
+            for event in await read(link, Keys(lane.tenant), seq - 1, 1):
+                waiting[lane.tenant, lane.target] = event.at_ms
+    return waiting
 
 
 async def _read_ledger(link: Link, tenants: Sequence[str]) -> LedgerLag:
@@ -201,6 +215,27 @@ def _of_tokens(state: State) -> Iterator[Metric]:
         ("tenant", "token"),
         sorted(ending, key=lambda one: one[1])[:WORST],
     )
+    yield _gauge(
+        "scim_token_rotation_seconds",
+        "Since a token's successor was made: which was never used, or since when it was not.",
+        ("tenant", "token", "state"),
+        _worst(_rotations(state), lambda one: one[1]),
+    )
+
+
+def _rotations(state: State) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """Yield what is left of rotations: tokens that have a successor, and what nobody did since."""
+    for tenant, tokens in state.tokens.items():
+        by_id = {token.id: token for token in tokens}
+        for old in tokens:
+            new = by_id.get(old.replaced_by)
+            if new is None or (old.expires_ms is not None and old.expires_ms <= state.now_ms):
+                continue
+            since_s = (state.now_ms - new.created_ms) / 1000
+            if new.last_used_ms is None:
+                yield (tenant, old.id, "unswitched"), since_s
+            elif (old.last_used_ms or 0) < new.created_ms:
+                yield (tenant, old.id, "leftover"), since_s
 
 
 def _last(tokens: Iterable[TokenRecord]) -> TokenRecord | None:

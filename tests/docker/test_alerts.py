@@ -7,6 +7,7 @@ something began; `for` is Prometheus's own affair.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,6 +75,8 @@ class Drill:
     http: ClientSession
     capsys: pytest.CaptureFixture[str]
     token: str = ""
+    new: str = ""
+    first_id: str = ""
     root: str = ""
     stop: Callable[[], Awaitable[None]] = field(init=False)
     restart: Callable[[], Awaitable[None]] = field(init=False)
@@ -158,7 +161,7 @@ async def drill(
         made.stop, made.restart = stop, start
         await start()
         token = await create(made.receiver.link, tenant, now_ms=Clock().now_ms())
-        made.token = token.token
+        made.token, made.first_id = token.token, token.id
         yield made
         await stop()
 
@@ -297,6 +300,35 @@ async def an_ending_token(drill: Drill) -> None:
     await create(link, drill.tenant, now_ms=Clock().now_ms(), expires_in_s=86400)
 
 
+async def rotated(drill: Drill) -> str:
+    """Rotate the token seven hours ago by the clock of /metrics; return the new one."""
+    code, printed = await drill.command(
+        "token", "rotate", drill.tenant, drill.token.split("_")[1], "--overlap", "90d", "--json"
+    )
+    assert code == 0, printed
+    drill.clock.ahead_ms = 7 * 3_600_000
+    new: str = json.loads(printed.splitlines()[-1])["token"]
+    return new
+
+
+async def a_rotation(drill: Drill) -> None:
+    drill.new = await rotated(drill)
+
+
+async def switched(drill: Drill) -> None:
+    """The provider comes with the new token, and receivers note that."""
+    drill.token = drill.new
+    assert await drill.post({"userName": "switched"}) == 201
+    await drill.stop()
+    await drill.restart()
+
+
+async def a_leftover(drill: Drill) -> None:
+    await a_rotation(drill)
+    await switched(drill)
+    drill.clock.ahead_ms = 2 * DAY_MS
+
+
 async def silence(drill: Drill) -> None:
     await drill.receiver.link.redis.delete(Keys(drill.tenant).activity)
     now_ms = Clock().now_ms()
@@ -347,6 +379,8 @@ DRILLS: dict[str, tuple[Step, Step, Step]] = {
     "ScimRequestsFail": (failures, failures, nothing),
     "ScimCommitsSlow": (nothing, slow_commits, nothing),
     "ScimTokenEnds": (nothing, an_ending_token, nothing),
+    "ScimTokenNotSwitched": (nothing, a_rotation, switched),
+    "ScimTokenLeftOver": (nothing, a_leftover, nothing),
     "ScimProviderSilent": (nothing, silence, heard_again),
     "ScimProviderFails": (nothing, refusals, heard_again),
     "ScimLedgerLags": (nothing, an_old_event, written),
@@ -376,7 +410,8 @@ async def test_the_cause_raises_the_alert_and_the_runbook_ends_it(
     await cause(drill)
     second = await drill.scrape()
     assert scrapes(first, second).evaluate(expression) != {}
-    known = {"ID": f"{drill.tenant}/main/ana"}
+    token = alert.startswith("ScimToken")
+    known = {"ID": drill.first_id if token else f"{drill.tenant}/main/ana"}
     await drill.runbook(alert, **known)
     await mend(drill)
     third = await drill.scrape()
