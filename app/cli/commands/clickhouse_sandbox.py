@@ -27,6 +27,12 @@ import click
     type=click.IntRange(1, 65535),
     help="HTTP and JSON, by which a test makes the server fail (docs/sandbox.md).",
 )
+@click.option(
+    "--max-concurrent-queries",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="More at once are answered 202. 0: any number.",
+)
 @click.option("--cluster", metavar="NAME", help="Be a node of this cluster.")
 @click.option("--node", "nodes", metavar="HOST:PORT", multiple=True, help="Each node of it.")
 @click.option(
@@ -52,6 +58,7 @@ def command(
     tls_key: Path | None,
     data_dir: Path,
     control_port: int | None,
+    max_concurrent_queries: int | None,
     cluster: str | None,
     nodes: tuple[str, ...],
     keeper: Path | None,
@@ -79,6 +86,7 @@ def command(
         "--tls-cert": tls_cert,
         "--tls-key": tls_key,
         "--control-port": control_port,
+        "--max-concurrent-queries": max_concurrent_queries,
     }
     for name, value in asked.items():
         if value is not None:

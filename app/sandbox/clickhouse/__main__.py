@@ -45,6 +45,9 @@ def main() -> int:
     parser.add_argument("--tls-key", type=Path, help="PEM")
     parser.add_argument("--data-dir", type=Path, required=True, help="users, tables and journal")
     parser.add_argument("--control-port", type=int, help="switches for tests, on loopback")
+    parser.add_argument(
+        "--max-concurrent-queries", type=int, default=0, metavar="N", help="0: any number"
+    )
     cluster = parser.add_argument_group("a node of a cluster")
     cluster.add_argument("--cluster", metavar="NAME", help="the cluster's name")
     cluster.add_argument("--node", metavar="HOST:PORT", action="append", default=[], help="each")
@@ -92,7 +95,13 @@ async def _serve(options: argparse.Namespace) -> None:
         if options.tls_cert
         else None
     )
-    server = Server(options.data_dir, switches, join if options.cluster else None, pair)
+    server = Server(
+        options.data_dir,
+        switches,
+        join=join if options.cluster else None,
+        key_pair=pair,
+        limit=options.max_concurrent_queries,
+    )
     wanted = {
         "native": options.port,
         "http": options.http_port,

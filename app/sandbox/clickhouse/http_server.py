@@ -214,7 +214,7 @@ class _Exchange:
             user.export(statement, output, file.fileno())
             return
         shared = self._services
-        native = user.run(statement, shared.access, shared.running, shared.cluster)
+        native = user.run(statement, shared.access, shared.log, shared.cluster)
         if native:
             shared.engine.convert(native, output, file.fileno())
 

@@ -38,7 +38,7 @@ class HttpSessions:
             async with self._named(request, request.session, address) as session:
                 yield session
             return
-        session = Session(self._services, address)
+        session = Session(self._services, address, "HTTP")
         try:
             await session.log_in(request.user, request.password, request.database)
             yield session
@@ -58,7 +58,7 @@ class HttpSessions:
         if kept is None:
             if wish.must_exist:
                 raise ServerError(_NOT_FOUND, f"DB::Exception: Session {wish.name} not found")
-            kept = self._kept[key] = _Kept(Session(self._services, address))
+            kept = self._kept[key] = _Kept(Session(self._services, address, "HTTP"))
             try:
                 await kept.session.log_in(request.user, request.password, request.database)
             except BaseException:

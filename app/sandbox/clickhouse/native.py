@@ -31,7 +31,7 @@ class _Cancelled(Exception):
 class NativeClient:
     def __init__(self, services: Services, wire: Wire, address: str) -> None:
         self._services, self._wire = services, wire
-        self._session = Session(services, address)
+        self._session = Session(services, address, "TCP")
 
     async def serve(self) -> None:
         """Serve the client until it leaves; its running query is stopped then."""
@@ -202,7 +202,7 @@ def _close(blocks: Iterator[bytes]) -> None:
 
 def _run(user: UserSession, query: Query, statement: Statement, services: Services) -> bytes:
     user.prepare(query, statement)
-    return user.run(statement, services.access, services.running, services.cluster)
+    return user.run(statement, services.access, services.log, services.cluster)
 
 
 def _begin_insert(

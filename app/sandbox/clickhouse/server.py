@@ -40,12 +40,15 @@ class Server:
         switches: Switches,
         join: Callable[[int], Membership] | None = None,
         key_pair: KeyPair | None = None,
+        limit: int = 0,
     ) -> None:
         """`join` says which place in a cluster the server on that port has.
 
-        `key_pair`: for the ports with TLS, which have a pair of their own without it.
+        `key_pair`: for the ports with TLS, which have a pair of their own without it. `limit`: how
+        many queries may run at once, 0: any number.
         """
         self._switches, self._join, self._key_pair = switches, join, key_pair
+        self._limit = limit
         self._directory = directory.absolute()
         self._lock = -1
         self._native: list[asyncio.Server] = []
@@ -71,6 +74,7 @@ class Server:
             opened["native"],
             self._switches,
             self._join(opened["native"]) if self._join is not None else None,
+            self._limit,
         )
         if not _HTTP.isdisjoint(ports):
             from app.sandbox.clickhouse.http_server import (  # noqa: PLC0415  0.3 s for aiohttp

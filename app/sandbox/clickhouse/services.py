@@ -18,11 +18,12 @@ from app.sandbox.clickhouse.journal import Journal
 from app.sandbox.clickhouse.keeper import Keeper
 from app.sandbox.clickhouse.login import Doorkeeper
 from app.sandbox.clickhouse.membership import Membership
+from app.sandbox.clickhouse.query_log import QueryLog
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.shared_journal import SharedJournal
 from app.sandbox.clickhouse.switches import Switches
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _OWN_STORAGE, _SHARED_STORAGE = "local_directory", "replicated"
 _BETWEEN_LOOKS_S = 0.01
@@ -36,17 +37,19 @@ class Services:
     access: Access
     doorkeeper: Doorkeeper
     running: Running
+    log: QueryLog
     conduct: Conduct
     cluster: Cluster | None
     time_zone: str
 
 
 def open_services(
-    directory: Path, port: int, switches: Switches, membership: Membership | None
+    directory: Path, port: int, switches: Switches, membership: Membership | None, limit: int
 ) -> Services:
     """Start the engine and bring back what was kept. Blocks. Raises CannotStart.
 
     `port`: of the native protocol, as clients and the other nodes know the server.
+    `limit`: how many queries may run at once, 0: any number.
     """
     journal: Journal | SharedJournal = Journal(directory / "access.journal")
     keeper = None
@@ -68,13 +71,15 @@ def open_services(
     if membership is not None and keeper is not None:
         cluster = Cluster(membership, keeper, engine, access)
         _keep_at(cluster.work, "ddl worker")
-    running = Running(engine)
+    running, log = Running(engine, limit), QueryLog(engine)
+    _keep_at(log.flush_when_due, "query log")
     return Services(
         engine=engine,
         access=access,
         doorkeeper=Doorkeeper(engine, access),
         running=running,
-        conduct=Conduct(switches, running),
+        log=log,
+        conduct=Conduct(switches, running, log),
         cluster=cluster,
         time_zone=engine.time_zone,
     )
@@ -88,7 +93,7 @@ def _keep_at(work: Callable[[], None], name: str) -> None:
             try:
                 work()
             except Exception:
-                log.exception("%s.failed", name)
+                _logger.exception("%s.failed", name)
             time.sleep(_BETWEEN_LOOKS_S)
 
     threading.Thread(target=keep_at, name=name, daemon=True).start()

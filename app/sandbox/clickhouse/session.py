@@ -8,8 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import ParamSpec, TypeVar
+from uuid import uuid4
 
+from app.sandbox.clickhouse.processes import Process
 from app.sandbox.clickhouse.queries import Query
+from app.sandbox.clickhouse.secrets import hide_secrets
 from app.sandbox.clickhouse.services import Services
 from app.sandbox.clickhouse.user_session import UserSession
 
@@ -22,13 +25,14 @@ _BETWEEN_KILLS_S = 0.05
 class Session:
     """All engine calls of a session run on its thread, one after the other.
 
-    `address`: the client's. `user` is there once `log_in` has returned.
+    `address`: the client's. `interface`: how it came, TCP or HTTP. `user` is there once `log_in`
+    has returned.
     """
 
     user: UserSession
 
-    def __init__(self, services: Services, address: str) -> None:
-        self._services, self._address = services, address
+    def __init__(self, services: Services, address: str, interface: str) -> None:
+        self._services, self._address, self._interface = services, address, interface
         self._thread = ThreadPoolExecutor(1, "session")
         self._thread_id = 0
         self._logged_in = False
@@ -41,11 +45,20 @@ class Session:
     def _open(self, user: str, password: str, database: str) -> UserSession:
         self._thread_id = threading.get_native_id()
         login = self._services.doorkeeper.admit(user, password, self._address)
-        return UserSession(self._services.engine, login, database)
+        return UserSession(self._services.engine, login, database, self._services.running)
 
     def during(self, query: Query) -> AbstractAsyncContextManager[None]:
         """What a server does around a query, until its answer is there (see `conduct`)."""
-        return self._services.conduct.of(self.user.name, query, self._thread_id)
+        process = Process(
+            query_id=query.query_id or str(uuid4()),
+            sql=hide_secrets(query.sql),
+            user=self.user.name,
+            address=self._address,
+            interface=self._interface,
+        )
+        return self._services.conduct.of(
+            query, process, self._thread_id, self.user.database, lambda: self.user.counts
+        )
 
     async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a blocking function on the session's thread, to its end whatever happens here."""

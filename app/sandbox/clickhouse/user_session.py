@@ -7,6 +7,7 @@ Rights are the engine's to check: the session becomes its user by EXECUTE AS, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -17,7 +18,9 @@ from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.kill import run_kill
 from app.sandbox.clickhouse.login import Login
+from app.sandbox.clickhouse.processes import show_processes
 from app.sandbox.clickhouse.queries import Counts, Query
+from app.sandbox.clickhouse.query_log import QueryLog
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.settings import CannotTakeBack, QuerySettings
 from app.sandbox.clickhouse.statements import Statement, Use
@@ -30,13 +33,14 @@ _READS_BY_GET = (
     " For queries over HTTP, method GET implies readonly. You should use method POST for modifying "
     "queries"
 )
+_FLUSH = re.compile(r"\s*SYSTEM\s+FLUSH\s+LOGS\b", re.IGNORECASE)
 _NOT_FOR_INSERT = {"MATERIALIZED", "ALIAS"}
 
 
 class UserSession:
-    def __init__(self, engine: Engine, login: Login, database: str) -> None:
+    def __init__(self, engine: Engine, login: Login, database: str, running: Running) -> None:
         """Raises ServerError 81 where the database does not exist, as a server does at log-in."""
-        self._engine, self._login = engine, login
+        self._engine, self._login, self._running = engine, login, running
         self._user, self._database = login.user, database or login.database
         self._temporary = False  # whether there may be tables of this session alone
         self._open()
@@ -73,6 +77,11 @@ class UserSession:
     def name(self) -> str:
         return self._user
 
+    @property
+    def database(self) -> str:
+        """The one that names without a database are in."""
+        return self._database or "default"
+
     def set_roles(self, roles: Sequence[str]) -> None:
         """Go on with these roles alone. Raises ServerError 512 for one that was not granted."""
         self._session.run(f"SET ROLE {', '.join(map(render_name, roles))}")
@@ -107,6 +116,7 @@ class UserSession:
 
     def select(self, sql: str) -> Iterator[bytes]:
         """Yield a SELECT's blocks; where it has no rows, a block that names its columns."""
+        sql = show_processes(sql, self._running.now())
         empty = True
         for block in self._session.stream(sql):
             empty = False
@@ -116,20 +126,19 @@ class UserSession:
             yield header_block((name, kind) for name, kind, *_ in described)
 
     def run(
-        self, statement: Statement, access: Access, running: Running, cluster: Cluster | None
+        self, statement: Statement, access: Access, log: QueryLog, cluster: Cluster | None
     ) -> bytes:
         """Run anything but a SELECT or an INSERT of the client's blocks; return its result."""
         sql = statement.sql
         if statement.cluster:
             if cluster is None:
                 raise unknown_cluster(statement.cluster)
-            database = self._database or "default"
-            return cluster.run(self._session, statement, self._user, database)
+            return cluster.run(self._session, statement, self._user, self.database)
         match statement.use:
             case Use.ACCESS:
-                return access.execute(self._session, sql, self._user, self._database or "default")
+                return access.execute(self._session, sql, self._user, self.database)
             case Use.KILL:
-                return run_kill(self._session, sql, running)
+                return run_kill(self._session, sql, self._running)
             case Use.SETTINGS | Use.USE:
                 result = self._session.run(sql)
                 self._settings.note_set()
@@ -139,7 +148,11 @@ class UserSession:
                 return result
             case _:
                 self._temporary |= "TEMPORARY" in sql.upper()
-                return self._session.run(sql) or self._header(sql)
+                sql = show_processes(sql, self._running.now())
+                result = self._session.run(sql) or self._header(sql)
+                if _FLUSH.match(sql):  # which the engine has nothing to do for, but may refuse
+                    log.flush()
+                return result
 
     def _header(self, sql: str) -> bytes:
         """Return the columns of a statement that shows something and found nothing."""
@@ -155,7 +168,8 @@ class UserSession:
 
     def export(self, statement: Statement, output_format: str, file: int) -> None:
         """Write a SELECT's result in a format to a descriptor, as it comes."""
-        self._session.export(statement.sql, output_format, file)
+        sql = show_processes(statement.sql, self._running.now())
+        self._session.export(sql, output_format, file)
 
     def insert(self, statement: Statement) -> EngineInsert:
         """Return where the data of an INSERT goes, in the format that the statement names."""
