@@ -289,7 +289,9 @@ class Convergence:
                     # Without it nobody can be told to be ours: the lane waits, nobody is parked.
                     error = f"can't make the marker role {failure.name!r}: {failure.error}"
                     raise TargetUnavailable(error, code=failure.code, statement=failure.statement)
-                outcome.fault(_role_fault(failure.name, failure.code, failure.error))
+                outcome.fault(
+                    _role_fault(failure.name, failure.code, failure.error, failure.statement)
+                )
         outcome.tried |= {ROLE + name for name in definitions}
         outcome.tried |= {i for i in outcome.letters if self._is_of_no_role(i, scope)}
         for name, definition in definitions.items():
@@ -472,9 +474,9 @@ async def _until_roles_are_known(
     return await retrying(attempt, braking=first.braking)
 
 
-def _role_fault(name: str, code: int | None, error: str) -> Fault:
+def _role_fault(name: str, code: int | None, error: str, statement: str = "") -> Fault:
     named = error if repr(name) in error or f"`{name}`" in error else f"role {name!r}: {error}"
-    return Fault(resource_id=ROLE + name, name=name, code=code, error=named)
+    return Fault(resource_id=ROLE + name, name=name, code=code, error=named, statement=statement)
 
 
 def _without(steps: Iterable[UserStep], names: Collection[str]) -> list[UserStep]:
@@ -539,6 +541,7 @@ def _add_faults(  # noqa: PLR0917 - one caller, every part its own
                     error=f"user {name!r}: {error}",
                     revocation=isinstance(step, TAKING),
                     step=type(step).__name__,
+                    statement=failure.statement if failure else "",
                 )
             )
 

@@ -13,7 +13,7 @@ class Fault:
     """Why a resource is not as it should be. `name`: on ClickHouse; `code`: ClickHouse's, if any.
 
     `revocation`: it still has access that it should not have. `step`: the kind of step that the
-    target refused, "" where none was sent.
+    target refused, and `statement` what was sent, secrets masked; "" where nothing was.
     """
 
     resource_id: str
@@ -22,6 +22,7 @@ class Fault:
     error: str
     revocation: bool = False
     step: str = ""
+    statement: str = ""
 
     def joined(self, other: Fault) -> Fault:
         """Return both as one: a resource has one letter on a lane."""
@@ -32,6 +33,7 @@ class Fault:
             error=self.error if other.error in self.error else f"{self.error}; {other.error}",
             revocation=self.revocation or other.revocation,
             step=self.step or other.step,
+            statement=self.statement or other.statement,
         )
 
 
@@ -57,4 +59,5 @@ def park(
         first_ms=before.first_ms if before else now_ms,
         last_ms=now_ms,
         revocation=fault.revocation,
+        statement=fault.statement,
     )

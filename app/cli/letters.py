@@ -72,15 +72,34 @@ def parse_id(settings: Settings, text: str) -> LetterId:
     return LetterId(lane.tenant, lane.target, parts[2])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowed:
+    """Which letters are meant: those with this error code; whose name on ClickHouse, or error,
+    holds this text, in any case; of revocations only.
+    """
+
+    code: int | None = None
+    text: str | None = None
+    revocations: bool = False
+
+    def has(self, letter: Letter) -> bool:
+        text = (self.text or "").casefold()
+        return (
+            self.code in {None, letter.code}
+            and (text in letter.name.casefold() or text in letter.error.casefold())
+            and (letter.revocation or not self.revocations)
+        )
+
+
 async def found(
-    link: Link, lanes: Iterable[LaneName], code: int | None = None
+    link: Link, lanes: Iterable[LaneName], narrowed: Narrowed
 ) -> dict[LetterId, Letter]:
-    """Return all letters of the lanes, those with error code `code` if given; oldest first."""
+    """Return all such letters of the lanes, oldest first."""
     letters = {
         LetterId(*lane, resource_id): letter
         for lane in lanes
         for resource_id, letter in (await LaneStore(link, *lane).letters()).items()
-        if code is None or letter.code == code
+        if narrowed.has(letter)
     }
     return dict(sorted(letters.items(), key=lambda item: (item[1].first_ms, item[0])))
 
@@ -99,14 +118,18 @@ async def replayed(
     link: Link,
     settings: Settings,
     ids: Collection[LetterId],
+    *,
     deadline_s: float,
+    rate: int,
     done: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    """Let workers try each of these once more; return what came of it, within `deadline_s`.
+    """Let workers try each of these once more; return what came of it, within `deadline_s` after
+    the last was asked for.
 
+    `rate`: how many are asked for each second, of each lane: what else happens goes between them.
     `done` hears of each outcome when it is known. Lanes don't wait for one another.
     """
-    replay = _Replay(link, settings, deadline_s, done)
+    replay = _Replay(link, settings, deadline_s, rate, done)
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -138,17 +161,22 @@ def row(letter_id: LetterId, letter: Letter) -> dict[str, Any]:
         "first_at": iso(letter.first_ms),
         "last_at": iso(letter.last_ms),
         "revocation": letter.revocation,
+        "statement": letter.statement,
     }
 
 
 class _Replay:
     def __init__(
-        self, link: Link, settings: Settings, deadline_s: float, done: Callable[[Outcome], None]
+        self,
+        link: Link,
+        settings: Settings,
+        deadline_s: float,
+        rate: int,
+        done: Callable[[Outcome], None],
     ) -> None:
         self._link, self._settings, self._done = link, settings, done
         self._clock = Clock()
-        self._deadline_s = deadline_s
-        self._until = self._clock.monotonic() + deadline_s
+        self._deadline_s, self._rate = deadline_s, rate
 
     async def lane(self, lane: LaneName, ids: Sequence[str]) -> list[Outcome]:
         store = LaneStore(self._link, *lane)
@@ -167,16 +195,23 @@ class _Replay:
             for one in waiting:
                 tell(one, Result.UNANSWERED, why)
             return outcomes
-        await self._ask(store, lane, list(waiting))
+        unasked, asked = list(waiting), dict[str, Letter]()
+        until, next_at = 0.0, 0.0
         pause_s = _FIRST_PAUSE_S
         while waiting:
-            for one, letter in (await self._settled(store, waiting)).items():
-                del waiting[one]
+            if unasked and self._clock.monotonic() >= next_at:
+                part, unasked = unasked[: self._rate], unasked[self._rate :]
+                await self._ask(store, lane, part)
+                asked |= {one: waiting[one] for one in part}
+                next_at = self._clock.monotonic() + 1.0
+                until, pause_s = self._clock.monotonic() + self._deadline_s, _FIRST_PAUSE_S
+            for one, letter in (await self._settled(store, asked)).items():
+                del waiting[one], asked[one]
                 if letter is None:
                     tell(one, Result.THROUGH)
                 else:
                     tell(one, Result.PARKED, _error(letter))
-            if not waiting or self._clock.monotonic() >= self._until:
+            if not waiting or (not unasked and self._clock.monotonic() >= until):
                 break
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
@@ -189,8 +224,7 @@ class _Replay:
     async def _ask(self, store: LaneStore, lane: LaneName, ids: Sequence[str]) -> None:
         for at in range(0, len(ids), _ASK_AT_ONCE):
             await store.ask(ids[at : at + _ASK_AT_ONCE])
-        if ids:
-            await wake(self._settings, [lane])
+        await wake(self._settings, [lane])
 
     async def _settled(
         self, store: LaneStore, waiting: dict[str, Letter]

@@ -29,7 +29,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     `id`: `TENANT/TARGET/RESOURCE`. `resource_id`: the user's, or `role:NAME` of a role that the
     configuration defines. `name`: what it is called on ClickHouse. `seq_first`, `seq_last`: the
     events it missed. Times in ms since 1970. `revocation`: access that should be gone is still
-    there, so it is tried again unasked.
+    there, so it is tried again unasked. `statement`: the one that was refused, secrets masked, cut
+    where it is long; "" where none was sent.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     first_ms: int
     last_ms: int
     revocation: bool = False
+    statement: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

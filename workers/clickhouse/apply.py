@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.errors import StatementRefused, TargetError
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.statements import Statement, render
-from workers.access.steps import ROLE_STEPS, TAKING, Adopt, Create, Rename, Step, UserStep, narrow
+from workers.access.steps import (
+    ROLE_STEPS,
+    TAKING,
+    Adopt,
+    Create,
+    Grant,
+    Rename,
+    RevokeRoles,
+    Step,
+    UserStep,
+    narrow,
+)
 from workers.clickhouse.target import Target
 from workers.witness import Witness
 
@@ -115,11 +126,15 @@ class _Run:
             self._fail(statement, statement.names[0], error)
         elif isinstance(step, Create):
             await self._create_the_rest(step, statement, error)
-        elif len(names) == 1:
-            self._fail(statement, names[0], error)
-        else:
+        elif len(names) > 1:
             for half in _halves(names):
                 await self._do_for(step, half)
+        elif isinstance(step, Grant | RevokeRoles) and len(step.roles) > 1:
+            # One bad role is no reason to keep the others from somebody, or with somebody.
+            for roles in _halves(step.roles):
+                await self._do_for(replace(step, roles=roles), names)
+        else:
+            self._fail(statement, names[0], error)
 
     async def _create_the_rest(
         self, step: Create, statement: Statement, error: StatementRefused

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "name", "code", "error", "attempts", "first_at", "last_at")
 
 _code_option = click.option("--code", type=int, help="With this error code of ClickHouse only.")
+_text_option = click.option("--text", help="With this in the name or the error only.")
+_revocations_option = click.option(
+    "--revocations", is_flag=True, help="Only what should take access away and has not."
+)
 
 
 @click.group("deadletter")
@@ -46,22 +50,37 @@ def command() -> None:
 @tenant_option
 @target_option
 @_code_option
+@_text_option
+@_revocations_option
+@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@click.option("--skip", type=click.IntRange(0), default=0, help="Without so many of the oldest.")
 @config_option
 @json_option
 def list_(
-    *, tenant: str | None, target: str | None, code: int | None, config: Path, as_json: bool
+    *,
+    tenant: str | None,
+    target: str | None,
+    code: int | None,
+    text: str | None,
+    revocations: bool,
+    limit: int | None,
+    skip: int,
+    config: Path,
+    as_json: bool,
 ) -> None:
     """List dead letters, the oldest first.
 
-    Example: clickhouse-scim deadletter list --tenant acme --code 493
+    Example: clickhouse-scim deadletter list --tenant acme --code 493 --limit 50
     """
     settings = read_settings(config)
     lanes = select_lanes(settings, tenant, target)
     from app.cli import letters  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
-    found = run_linked(settings, lambda link: letters.found(link, lanes, code))
-    rows = [letters.row(one, letter) for one, letter in found.items()]
+    narrowed = letters.Narrowed(code=code, text=text, revocations=revocations)
+    found = run_linked(settings, lambda link: letters.found(link, lanes, narrowed))
+    shown = list(found.items())[skip : None if limit is None else skip + limit]
+    rows = [letters.row(one, letter) for one, letter in shown]
     print_rows(rows, _COLUMNS, as_json=as_json, empty="there are no dead letters")
 
 
@@ -91,6 +110,7 @@ def show(*, letter_id: str, config: Path, as_json: bool) -> None:
 @tenant_option
 @target_option
 @_code_option
+@_text_option
 @click.option(
     "--deadline",
     type=duration(least=1),
@@ -98,6 +118,13 @@ def show(*, letter_id: str, config: Path, as_json: bool) -> None:
     show_default=True,
     metavar="60s|SECONDS",
     help="How long to wait for workers.",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    help="So many a second of each lane.",
 )
 @config_option
 @json_option
@@ -108,7 +135,9 @@ def replay(
     tenant: str | None,
     target: str | None,
     code: int | None,
+    text: str | None,
     deadline: int,
+    rate: int,
     config: Path,
     as_json: bool,
 ) -> int:
@@ -120,10 +149,11 @@ def replay(
 
     Example: clickhouse-scim deadletter replay --all --tenant acme
     """
-    narrowed = tenant is not None or target is not None or code is not None
-    if every == bool(letter_ids) or (narrowed and not every):
+    narrowing = any(option is not None for option in (tenant, target, code, text))
+    if every == bool(letter_ids) or (narrowing and not every):
         raise click.UsageError(
-            "name one ID or more, or give --all, which --tenant, --target and --code narrow.",
+            "name one ID or more, or give --all, which --tenant, --target, --code and --text"
+            " narrow.",
             click.get_current_context(silent=True),
         )
     settings = read_settings(config)
@@ -132,12 +162,16 @@ def replay(
     from app.cli.linked import run_linked  # noqa: PLC0415
 
     if every:
-        ids = list(run_linked(settings, lambda link: letters.found(link, lanes, code)))
+        narrowed = letters.Narrowed(code=code, text=text)
+        ids = list(run_linked(settings, lambda link: letters.found(link, lanes, narrowed)))
     else:
         ids = [letters.parse_id(settings, one) for one in letter_ids]
     with _progress(len(ids)) as done:
         outcomes = run_linked(
-            settings, lambda link: letters.replayed(link, settings, ids, deadline, done)
+            settings,
+            lambda link: letters.replayed(
+                link, settings, ids, deadline_s=deadline, rate=rate, done=done
+            ),
         )
     failed = [outcome for outcome in outcomes if outcome.why is not None]
     if as_json:

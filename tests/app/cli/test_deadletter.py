@@ -127,6 +127,7 @@ async def test_a_list_tells_of_each_letter_what_it_is_about(cli: Cli, link: Link
             "first_at": "2023-11-14T22:13:20.000Z",
             "last_at": "2023-11-14T22:13:21.000Z",
             "revocation": False,
+            "statement": "",
         }
     ]
 
@@ -147,6 +148,43 @@ async def test_a_list_can_be_narrowed_and_begins_with_the_oldest(cli: Cli, link:
     assert cli("deadletter", "list", "--tenant", cli.tenant, "--code", "1").out == (
         "there are no dead letters\n"
     )
+
+
+async def test_a_list_has_pages_and_is_narrowed_by_words_and_revocations(
+    cli: Cli, link: Link
+) -> None:
+    many = [letter(f"u{number}", first_ms=number) for number in range(7)]
+    await park(link, cli.tenant, *many, letter(ANA, first_ms=90, revocation=True, error="Denied"))
+
+    def listed(*options: str) -> list[str]:
+        rows = cli("deadletter", "list", "--tenant", cli.tenant, *options, "--json").json
+        return [row["resource_id"] for row in rows]
+
+    assert listed("--limit", "3") == ["u0", "u1", "u2"]
+    assert listed("--limit", "3", "--skip", "6") == ["u6", ANA]
+    assert listed("--text", "denied") == [ANA]
+    assert listed("--text", "U3@ACME") == ["u3"]
+    assert listed("--revocations") == [ANA]
+
+
+async def test_a_replay_asks_for_so_many_a_second(cli: Cli, link: Link) -> None:
+    await park(link, cli.tenant, *(letter(f"u{number}") for number in range(5)))
+    waiting: list[int] = []
+
+    def attempt(_: Letter) -> None:
+        waiting.append(1)
+
+    async with a_worker(link, cli.tenant, attempt):
+        command = asyncio.create_task(
+            asyncio.to_thread(cli, *("deadletter", "replay", "--all", "--rate", "2", "--json"))
+        )
+        while len(waiting) < 2:  # noqa: ASYNC110 - another thread's work
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert len(waiting) == 2
+        ran = await command
+    assert ran.code == 0
+    assert [row["result"] for row in ran.json] == ["through"] * 5
 
 
 async def test_one_letter_is_shown_as_it_is_in_the_list(cli: Cli, link: Link) -> None:

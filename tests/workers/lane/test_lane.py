@@ -599,6 +599,50 @@ class TestDeadLetters:
         assert "address at acme.example" in (await world.letters())[ana].error
 
 
+class TestPoison:
+    async def test_two_bad_ones_among_a_thousand_are_two_letters_and_a_replay_heals(
+        self, world: World
+    ) -> None:
+        """A role that is missing, and one that the workers' account may not give."""
+        guarded, missing = world.role("guarded"), world.role("missing")
+        world.raw["worker"] = {}
+        world.configure(
+            groups=[
+                {"group": "Analysts", "roles": [world.role(A)]},
+                {"group": "Ghosts", "roles": [missing]},
+                {"group": "Keepers", "roles": [guarded]},
+            ]
+        )
+        names = [f"u{number}" for number in range(1000)]
+        users = dict(zip(names, await asyncio.gather(*map(world.user, names)), strict=True))
+        await world.group("Analysts", *users.values())
+        await world.group("Ghosts", users["u1"])
+        await world.group("Keepers", users["u2"])
+        await world.sql(f"CREATE ROLE {quote_identifier(guarded)}")
+
+        def guard(_: int, statement: Statement) -> None:
+            if f"`{guarded}`" in statement.sql:
+                raise StatementRefused("not yours", code=497, statement=statement.sql)
+
+        while await world.lane(guard).drain():
+            pass
+        held = await world.held()
+        assert len(held) == 1000
+        assert all(roles is not None and {E, A} <= roles for roles in held.values())
+        letters = await world.letters()
+        assert {letter.code for letter in letters.values()} == {511, 497}
+        assert letters.keys() == {users["u1"], users["u2"]}
+        assert "missing" in letters[users["u1"]].error
+        assert guarded in letters[users["u2"]].statement
+        await world.sql(f"CREATE ROLE {quote_identifier(missing)}")
+        await world.store.ask(letters)
+        await world.drain()
+        assert await world.letters() == {}
+        held = await world.held()
+        assert held["u1"] == {E, A, "missing"}
+        assert held["u2"] == {E, A, "guarded"}
+
+
 class TestTargetFaults:
     async def test_a_lane_whose_target_is_away_says_so_and_goes_on_by_itself(
         self, world: World
