@@ -44,16 +44,19 @@ class Witness:
     clock: Clock
     _owners: dict[str, str] = field(default_factory=dict)
     _told_before: dict[str, str] = field(default_factory=dict)
+    _looks: int = 0
     _announced: dict[str, Told] = field(default_factory=dict)
     _sent: dict[str, tuple[Told, float]] = field(default_factory=dict)
     _heard: list[Fact] = field(default_factory=list)
 
     async def meet(self, people: People) -> None:
         """Learn who is behind which name on the target, and what was told of them last."""
+        # A name that one leaves and another gets is the other's.
         for resource_id, person in people.persons.items():
-            for name in (*person.candidates, person.want.name):
-                if name is not None:
-                    self._owners[name] = resource_id
+            self._owners |= dict.fromkeys(person.candidates, resource_id)
+        for resource_id, person in people.persons.items():
+            if person.want.name is not None:
+                self._owners[person.want.name] = resource_id
         names = people.names() | {p.applied for p in people.persons.values() if p.applied}
         self._told_before |= await self.facts.told(self.tenant, self.target, names)
 
@@ -180,9 +183,9 @@ class Witness:
         resource = "" if resource_id.startswith(_STRAY) else resource_behind(resource_id)
         is_there = state is not None and state.managed
         span, at_ms = self.spans.get(resource), self.clock.now_ms()
-        known = resource or new_query_id()
+        self._looks += 1  # one resource may leave a name and get another in one moment
         return Access(
-            id=f"{self.target}/{known}/{self.epoch}/{at_ms}",
+            id=f"{self.target}/{self.epoch}/{at_ms}/{self._looks}",
             target=self.target,
             user=name,
             resource=resource,

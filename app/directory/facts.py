@@ -53,7 +53,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, tag="statement"):
 class Access(msgspec.Struct, frozen=True, kw_only=True, tag="access"):
     """What a user was seen to hold on a target after a change, whole: not a difference.
 
-    `id`: `TARGET/RESOURCE/EPOCH/AT_MS`; `resource`: "" for a user that no resource is behind.
+    `id`: `TARGET/EPOCH/AT_MS/NUMBER`; `resource`: "" for a user that no resource is behind.
     `roles`: seen there, without the marker role; `explained`: those that the directory gives, by
     groups or as default roles. `state`: "active", "locked", "gone".
     """

@@ -130,3 +130,16 @@ async def test_a_statement_that_was_never_sent_is_told_as_such(told: World) -> N
     about_bo = [s for s in await facts(told, Statement) if told.name("bo") in s.users]
     results = {one.action: one.result for one in about_bo}
     assert results == {"Create": "refused", "Grant": "unsent", "DefaultAll": "unsent"}
+
+
+async def test_somebody_who_is_renamed_is_told_under_both_names(told: World) -> None:
+    ana = await told.user("ana")
+    await told.drain()
+    await told.set_user(ana, userName="anna")
+    await told.drain()
+    seen = {(one.user, one.state) for one in await facts(told, Access)}
+    assert seen == {
+        (told.name("ana"), "active"),
+        (told.name("ana"), "gone"),
+        (told.name("anna"), "active"),
+    }
