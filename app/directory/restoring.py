@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from app.directory.keys import KINDS, LEDGER, Keys, Kind
@@ -16,6 +17,22 @@ _AT_ONCE = 1000
 
 class NotEmpty(DirectoryError):
     """There is a directory already, and it is not one whose rebuilding was interrupted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A resource as it was, without its members. `ordered`: the seq of its creation."""
+
+    kind: Kind
+    id: str
+    document: str
+    name: str
+    external_id: str
+    version: int
+    document_version: int
+    created_ms: int
+    modified_ms: int
+    ordered: int
 
 
 class Restoring:
@@ -33,35 +50,24 @@ class Restoring:
         if not await self._link.scripts.run("restore_begin", self._keys.seq, seq):
             raise NotEmpty(f"the directory of {self._tenant} is not empty")
 
-    async def resource(
-        self,
-        kind: Kind,
-        resource_id: str,
-        document: str,
-        *,
-        name: str,
-        external_id: str,
-        version: int,
-        document_version: int,
-        created_ms: int,
-        modified_ms: int,
-        ordered: int,
-    ) -> None:
-        await self._link.scripts.run(
-            "restore",
-            self._keys.seq,
-            kind,
-            resource_id,
-            document,
-            fold(name),
-            external_id,
-            version,
-            document_version,
-            created_ms,
-            modified_ms,
-            ordered,
-            KINDS[kind].name,
-        )
+    async def resources(self, some: Sequence[Past]) -> None:
+        """Put a bounded number of resources back, in one step."""
+        fields: list[str | int] = []
+        for one in some:
+            fields += (
+                one.kind,
+                KINDS[one.kind].name,
+                one.id,
+                one.document,
+                fold(one.name),
+                one.external_id,
+                one.version,
+                one.document_version,
+                one.created_ms,
+                one.modified_ms,
+                one.ordered,
+            )
+        await self._link.scripts.run("restore", self._keys.seq, *fields)
 
     async def members(
         self, group: str, members: Mapping[str, int], waiting: Mapping[str, int]

@@ -9,11 +9,13 @@ from typing import cast
 from app.clock import Clock
 from app.directory.keys import Kind
 from app.directory.link import Link
-from app.directory.restoring import Restoring
+from app.directory.restoring import Past, Restoring
 from workers.ledger.chain import Break, Verification
-from workers.ledger.history import History
+from workers.ledger.history import History, Resource
 from workers.ledger.rows import EVENT_COLUMNS, parse_event
 from workers.ledger.store import Store
+
+_AT_ONCE = 100  # resources
 
 Progress = Callable[[str, int], None]
 
@@ -48,26 +50,32 @@ async def restore(
     restoring = Restoring(link, tenant)
     await restoring.begin(history.seq)
     resources = history.ordered()
-    for number, resource in enumerate(resources, 1):
-        await restoring.resource(
-            cast("Kind", resource.kind),
-            resource.id,
-            resource.document,
-            name=resource.name,
-            external_id=resource.external_id,
-            version=resource.version,
-            document_version=resource.document_version,
-            created_ms=resource.created_ms,
-            modified_ms=resource.modified_ms,
-            ordered=resource.ordered,
-        )
-        waiting = {
-            member: history.added_ms.get(seq, resource.modified_ms)
-            for member, seq in resource.members.items()
-            if member not in history.resources
-        }
-        await restoring.members(resource.id, resource.members, waiting)
-        progress("resources", number)
+    for start in range(0, len(resources), _AT_ONCE):
+        some = resources[start : start + _AT_ONCE]
+        await restoring.resources([_past(resource) for resource in some])
+        for resource in some:
+            waiting = {
+                member: history.added_ms.get(seq, resource.modified_ms)
+                for member, seq in resource.members.items()
+                if member not in history.resources
+            }
+            await restoring.members(resource.id, resource.members, waiting)
+        progress("resources", start + len(some))
     await restoring.end(
         history.links, targets, seq=history.seq, head=history.hash, now_ms=Clock().now_ms()
+    )
+
+
+def _past(resource: Resource) -> Past:
+    return Past(
+        kind=cast("Kind", resource.kind),
+        id=resource.id,
+        document=resource.document,
+        name=resource.name,
+        external_id=resource.external_id,
+        version=resource.version,
+        document_version=resource.document_version,
+        created_ms=resource.created_ms,
+        modified_ms=resource.modified_ms,
+        ordered=resource.ordered,
     )
