@@ -387,7 +387,8 @@ class Convergence:
         people = people.without(held)
         if self.only_takes:  # whoever is to get a name has not got it
             people, intended = people.staying(), {}
-        _add_names(outcome, people, actual, intended, refused)
+        given_back = {name for name, said in policy.consents.items() if said == "no"}
+        _add_names(outcome, people, actual, intended, refused=refused, given_back=given_back)
         outcome.ends = {
             i: person.want.due
             for i, person in people.persons.items()
@@ -551,9 +552,15 @@ def _add_names(
     people: People,
     actual: Actual,
     intended: Mapping[str, str],
+    *,
     refused: Collection[str],
+    given_back: Collection[str],
 ) -> None:
-    """Tell from what exists now who is called what, and which intentions are over."""
+    """Tell from what exists now who is called what, and which intentions are over.
+
+    A user that somebody has taken the marker from is not ours to change, but it stays known whose
+    it was: what it still holds must not look as if it were in order. Not so if we gave it back.
+    """
     managed = {name for name, state in actual.users.items() if state.managed}
     owners = {
         person.want.name: i
@@ -563,6 +570,9 @@ def _add_names(
     for i, person in people.persons.items():
         called = (person.want.name, *person.candidates)
         name = next((n for n in called if n in managed and owners.get(n, i) == i), None)
+        kept = person.applied
+        if name is None and kept == person.want.name and kept in actual.users.keys() - given_back:
+            name = kept
         if name != person.applied:
             outcome.names[i] = name
         if name is None:

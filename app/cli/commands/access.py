@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.lookup import require_lane, require_tenant, select_lanes
+from app.cli.lookup import require_target, require_tenant, select_lanes
 from app.cli.options import config_option, json_option, read_settings, target_option
 from app.cli.output import print_rows, printable
 from app.cli.progress import counting
@@ -72,7 +72,7 @@ def show(
     settings = read_settings(config)
     require_tenant(settings, tenant)
     if target is not None:
-        require_lane(settings, tenant, target)
+        require_target(settings, tenant, target)
     if at is not None:
         from app.cli.audits import held_at  # noqa: PLC0415 - not for --help
 

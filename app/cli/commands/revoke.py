@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _remarks(result: Revoked, tenant: str, user: str) -> list[str]:
         lines.append(f"neither the directory nor a target knows {user!r}")
     if result.known.error is not None:
         lines.append(f"the directory was not asked: {result.known.error}")
-    again = f"`clickhouse-scim release {tenant} {user}`"
+    again = f"`clickhouse-scim release {tenant} {shlex.quote(user)}`"
     if result.held == "directory":
         lines.append(f"{user} is held on all targets until {again}")
     elif result.held == "targets":

@@ -95,6 +95,11 @@ async def test_what_can_not_be_mended_is_told(site: Site) -> None:
     ran = site.cli("drift", "repair", "--tenant", site.tenant, "--json")
     assert (ran.code, [row["mended"] for row in ran.json]) == (1, [False])
     assert "1 can't be applied; see `clickhouse-scim deadletter list" in ran.err
+    for _ in range(2):  # also once it is a dead letter
+        (row,) = site.cli("drift", "check", "--tenant", site.tenant, "--json").json
+        assert (row["name"], row["what"]) == (site.name("ana"), "refused")
+    await site.sql(f"GRANT {site.tenant}_managed TO `{site.name('ana')}`")
+    await mended(site)
 
 
 async def test_a_target_that_is_down_is_told_and_the_others_are_checked(site: Site) -> None:

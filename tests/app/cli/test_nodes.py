@@ -96,3 +96,4 @@ def test_the_name_in_the_file_stands_for_all_servers(
     ran = site.cli("plan", site.tenant, "--target", "mian")
     assert (ran.code, "did you mean main?" in ran.err) == (2, True)
     assert site.cli("provisioner-grants", site.tenant, "main").code == 0
+    assert site.cli("access", "show", site.tenant, "--target", "main").code == 0
