@@ -18,6 +18,7 @@ from tenacity import (
 from app.clock import Clock
 from app.directory.holds import Held, Hold, Holds
 from app.directory.lanes import ROLE, LaneStore, Letter
+from app.directory.purges import Purges
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
 from workers.access.model import Actual, Adopted, Foreign, Policy, RoleDefinition, Wanted
@@ -127,6 +128,7 @@ class Convergence:
     store: LaneStore
     subjects: Subjects
     holds: Holds
+    purges: Purges
     target: Target
     lease: Lease
     vocabulary: frozenset[str]
@@ -172,6 +174,7 @@ class Convergence:
         now_s = self.clock.now_ms() / 1000
         held = await self.holds.all()
         people = await gather(self.subjects, self.setup.rules, ids, strays, held=held, now_s=now_s)
+        people = await self._with_purges(people)
         scope = await self._scope(people, groups, everything=retry is None)
         role_ids = [ROLE + name for name in {*scope.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
@@ -392,8 +395,18 @@ class Convergence:
         outcome.ends = {
             i: person.want.due
             for i, person in people.persons.items()
-            if person.want.active and person.want.due is not None
+            if (person.want.active or person.want.name is None) and person.want.due is not None
         }
+        purged = [i for i, person in people.persons.items() if person.want.is_purged]
+        await self.purges.forget([i for i in purged if outcome.names.get(i, "") is None])
+
+    async def _with_purges(self, people: People) -> People:
+        """Return the same with when users of deleted resources go, where they are only locked."""
+        after_ms, now_ms = self.setup.purge_after_ms, self.clock.now_ms()
+        if after_ms is None:
+            return people
+        deleted = [i for i, person in people.persons.items() if person.want.name is None]
+        return people.with_purges(await self.purges.due(deleted, now_ms + after_ms), now_ms)
 
     def _decide(
         self, people: People, actual: Actual, policy: Policy

@@ -23,6 +23,7 @@ from app.directory.holds import Holds
 from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.leavers import Leavers
 from app.directory.link import Link
+from app.directory.purges import Purges
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, LeaseLost, TargetError, TargetUnavailable
 from app.metrics.declared import NO_CODE, Metrics
@@ -222,6 +223,7 @@ class Lane:
             store=self.store,
             subjects=self.subjects,
             holds=Holds(self.link, self.setup.tenant),
+            purges=Purges(self.link, self.setup.tenant, self.setup.target),
             target=self.target,
             lease=lease,
             vocabulary=vocabulary,

@@ -90,6 +90,23 @@ class People:
         }
         return replace(self, persons=persons)
 
+    def with_purges(self, due_ms: Mapping[str, int], now_ms: int) -> People:
+        """Return the same with when these deleted resources are purged (ms since 1970), by id."""
+        persons = {
+            i: replace(
+                person,
+                want=replace(
+                    person.want,
+                    is_purged=due_ms[i] <= now_ms,
+                    due=None if due_ms[i] <= now_ms else due_ms[i] // 1000 + 1,
+                ),
+            )
+            if i in due_ms
+            else person
+            for i, person in self.persons.items()
+        }
+        return replace(self, persons=persons)
+
     def without(self, ids: Collection[str]) -> People:
         """Return the same without these, by resource id."""
         persons = {i: person for i, person in self.persons.items() if i not in ids}

@@ -15,6 +15,7 @@ from app.clock import Clock
 from app.directory.holds import Hold, Holds
 from app.directory.lanes import RESYNC_DONE, LaneStore
 from app.directory.link import Link
+from app.directory.purges import Purges
 from app.directory.subjects import Subject, Subjects
 from app.errors import StatementRefused
 from workers.access.model import Actual, Foreign, RoleState, UserState
@@ -80,6 +81,7 @@ async def rehearse(
         store=store,
         subjects=subjects,
         holds=_Holds(link, setup.tenant, done),
+        purges=_Purges(link, setup.tenant, setup.target),
         target=target,
         lease=Lease(store, 0, math.inf, sent_at=0.0, clock=clock),
         vocabulary=role_map.vocabulary | await store.vocabulary(()),
@@ -206,6 +208,16 @@ class _Holds(Holds):
     async def put(self, hold: Hold, targets: Sequence[str]) -> None:
         del targets
         self._done.holds.append(hold)
+
+
+class _Purges(Purges):
+    """Reads when users go, and notes nothing."""
+
+    async def due(self, ids: Sequence[str], at_ms: int) -> dict[str, int]:
+        return {i: (await self.noted(i)) or at_ms for i in ids}
+
+    async def forget(self, ids: Collection[str]) -> None:
+        del ids
 
 
 class _Subjects(Subjects):

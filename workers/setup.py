@@ -29,6 +29,7 @@ class Setup:
     partners: tuple[str, ...]
     marker: str
     drop_deleted: bool
+    purge_after_ms: int | None
     revoke_foreign: bool
     adopt_existing: bool
     protected_names: frozenset[str]
@@ -59,6 +60,9 @@ class Setup:
             ),
             marker=configured.marker_role,
             drop_deleted=configured.on_delete == "drop",
+            purge_after_ms=None
+            if configured.purge_after_days is None
+            else configured.purge_after_days * 86_400_000,
             revoke_foreign=configured.foreign_grants == "revoke",
             adopt_existing=configured.adopt_existing_users,
             protected_names=frozenset({of_target.user, *of_target.protected_users}),

@@ -15,7 +15,7 @@ from app.config.network import Network, parse_place
 from app.config.pattern import check_pattern, wrong_places
 from app.config.privileges import Privilege, parse_privilege, parse_table
 from app.config.schemas import DeclaredSchema, Urn, clashes, resource_types
-from app.config.section import Flag, Names, Section, SomeNames, Text, distinct, one_of
+from app.config.section import Flag, Names, Section, SomeNames, Text, Whole, distinct, one_of
 from app.config.template import Template
 from app.scim.attribute import ResourceType
 from app.scim.password import Hasher, Method
@@ -201,6 +201,7 @@ class Tenant(Section):
     foreign_grants: Literal["report", "revoke"] = "report"
     until_attribute: AttributePath | None = None
     on_delete: Literal["drop", "lock"] = "drop"
+    purge_after_days: Annotated[Whole, Field(ge=1, le=36_500)] | None = None
     verified_domains: Annotated[
         tuple[Annotated[str, AfterValidator(_domain)], ...], AfterValidator(distinct)
     ] = ()
@@ -211,14 +212,14 @@ class Tenant(Section):
     schemas: Mapping[Urn, DeclaredSchema] = {}
     applied_state: Literal["request", "default"] = "request"
 
-    later: ClassVar[Mapping[tuple[str, object], str]] = {
-        ("purge_after_days", ...): "is beyond this version: locked users stay locked; remove it",
-    }
+    later: ClassVar[Mapping[tuple[str, object], str]] = {}
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for urn in clashes(raw.get("schemas")):
             yield "schemas", f"has {urn} twice; URNs ignore case"
+        if "purge_after_days" in raw and raw.get("on_delete") != "lock":
+            yield "purge_after_days", 'belongs to on_delete = "lock"; set that or remove this'
         if raw.get("unmapped_groups") == "create" and "role_prefix" not in raw:
             yield "role_prefix", "is missing; the roles that are made for groups begin with it"
 

@@ -46,6 +46,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     roles:TARGET            hash: role -> definition as last applied, "" if about to be created
     vocabulary:TARGET       set: every role that the role map could ever give on this target
     letters:TARGET          hash: resource id -> dead letter
+    purges:TARGET           hash: id of a deleted resource -> when its user is dropped (ms)
     leavers:TARGET          hash: ClickHouse name -> who left and is yet to be seen out
     consents:TARGET         hash: ClickHouse name -> "yes": adopt it, "no": never, and give it back
     adopted:TARGET          hash: ClickHouse name -> what the user was before it was adopted
@@ -213,6 +214,7 @@ LanePart = Literal[
     "adopted",
     "drift",
     "leavers",
+    "purges",
     "held",
     "allowed",
     "run",

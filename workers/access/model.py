@@ -130,6 +130,7 @@ class Wanted:
     `made`: those that are to be made, empty, where they are missing. All three are part of `roles`.
     `applied_digest`: of the login's secrets that were last set there, since no target shows them.
     `due`: when, in seconds since 1970, all this changes though nobody changes anything.
+    `is_purged`: it was deleted so long ago that its user goes, whatever `Policy.drop_deleted` says.
     """
 
     resource_id: str
@@ -144,6 +145,7 @@ class Wanted:
     home: Home = Home()
     applied_digest: str = ""
     due: int | None = None
+    is_purged: bool = False
 
     @property
     def staying(self) -> Wanted:

@@ -72,7 +72,8 @@ class Decided:
             source = sources.get(want.resource_id)
             if want.name is None:
                 if source is not None:
-                    (decided.doomed if policy.drop_deleted else decided.shut).add(source)
+                    goes = policy.drop_deleted or want.is_purged
+                    (decided.doomed if goes else decided.shut).add(source)
             elif holders.get(want.name) is want:
                 decided._settle(want, want.name, source, actual, policy)
             elif source is not None:

@@ -266,7 +266,7 @@ MISTAKES = {
         '[[tenants.b.groups]]\ngroup = "g"\nroles = ["r"]\nnetworks = ["0.0.0.0/0"]',
         "tenants.b.groups[0].networks[0]: is every address",
     ),
-    "purge": ("[tenants.b]\npurge_after_days = 3", "tenants.b.purge_after_days: is beyond"),
+    "purge": ("[tenants.b]\npurge_after_days = 3", "tenants.b.purge_after_days: belongs to"),
     "no method": ("[tenants.b.authentication]", "tenants.b.authentication.method: needs a method"),
     "method": (
         '[tenants.b.authentication]\nmethod = "ldpa"',
