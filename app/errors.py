@@ -13,7 +13,8 @@
     ├─ DirectoryError
     │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; outcome unknown
     │  ├─ TooManyTokens           the tenant has enough tokens of this kind
-    │  └─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
+    │  ├─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
+    │  └─ LaterLayout             its data is of a later version: the program does not start
     ├─ LaneError
     │  └─ LeaseLost               stop, write nothing more
     └─ TargetError                code, statement
@@ -207,6 +208,10 @@ class TooManyTokens(DirectoryError):
 
 class VolatileRedis(DirectoryError):
     """Redis would lose acknowledged changes; the message names the setting to change."""
+
+
+class LaterLayout(DirectoryError):
+    """The data in Redis is laid out as a later version does; the message says what to do."""
 
 
 class LaneError(ClickHouseScimError):

@@ -12,8 +12,9 @@ import structlog
 
 from app.clock import Clock
 from app.config.settings import Settings
-from app.directory.link import connect, until_durable
-from app.errors import VolatileRedis
+from app.directory.layout import until_admitted
+from app.directory.link import connect
+from app.errors import LaterLayout, VolatileRedis
 from app.metrics.declared import Metrics
 from app.metrics.fleet import Fleet
 from app.reload import reread
@@ -79,8 +80,7 @@ def _until_stopped() -> Iterator[None]:
 async def _run(
     drainer: Drainer, url: str, password: str | None, *, allow_volatile_redis: bool
 ) -> None:
-    if not allow_volatile_redis:
-        await until_durable(drainer.link)
+    await until_admitted(drainer.link, allow_volatile=allow_volatile_redis)
     log.info("worker.started", lanes=sum(1 for _ in drainer.lanes()))
     async with asyncio.TaskGroup() as loops:
         loops.create_task(take_jobs(drainer, url, password), name="jobs")
@@ -112,7 +112,7 @@ def run_worker(
     with logging_to(settings.sentry, Clock()):
         try:
             asyncio.run(serve(settings, allow_volatile_redis=allow_volatile_redis, reload=reload))
-        except* VolatileRedis as group:
+        except* (VolatileRedis, LaterLayout) as group:
             refused = group.exceptions[0]  # raised in here it would be part of a group again
     if refused is not None:
         raise refused

@@ -6,10 +6,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import structlog
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import ResponseError
-from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
 
 from app.directory.answered import ANSWER_S, answered
 from app.directory.pipelined import PipelinedRedis
@@ -20,9 +18,6 @@ T = TypeVar("T")
 
 CONNECT_S = 1.0
 CONNECTIONS = 64
-_AGAIN_S = wait_random(0.1, 0.4)
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +84,6 @@ async def check_durable(link: Link) -> None:
             f"Redis acknowledges before it has written (appendfsync {fsync}): set"
             " `appendfsync always`, or start with --allow-volatile-redis"
         )
-
-
-def _say_once(state: RetryCallState) -> None:
-    if state.attempt_number == 1 and state.outcome is not None:
-        log.warning("redis.awaited", error=str(state.outcome.exception()))
-
-
-@retry(retry=retry_if_exception_type(DirectoryUnavailable), wait=_AGAIN_S, before_sleep=_say_once)
-async def until_durable(link: Link) -> None:
-    """Wait until Redis answers, then return if it is durable. Raises VolatileRedis.
-
-    Waits for as long as it takes: the supervisor of a process, not the process, gives up.
-    """
-    await check_durable(link)
 
 
 async def read_setting(link: Link, name: str) -> str | None:

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from app.clock import Clock
 from app.config.settings import Settings
-from app.directory.link import check_durable, connect, until_durable
-from app.errors import DirectoryUnavailable, VolatileRedis
+from app.directory.layout import admit_layout, until_admitted
+from app.directory.link import check_durable, connect
+from app.errors import DirectoryUnavailable, LaterLayout, VolatileRedis
 from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
 from app.http.ends import warn_of_ends
@@ -187,9 +188,10 @@ async def _refuse_volatile(receiver: Receiver) -> None:
     try:
         async with asyncio.timeout(_FIRST_LOOK_S):
             await check_durable(receiver.link)
+            await admit_layout(receiver.link)
     except (DirectoryUnavailable, TimeoutError):
         return
-    except VolatileRedis:
+    except (VolatileRedis, LaterLayout):
         await receiver.link.close()
         raise
     receiver.durable = True
@@ -197,7 +199,7 @@ async def _refuse_volatile(receiver: Receiver) -> None:
 
 async def _admit(receiver: Receiver) -> None:
     if not receiver.durable:
-        await until_durable(receiver.link)
+        await until_admitted(receiver.link)
         receiver.durable = True
 
 
@@ -235,7 +237,7 @@ def run_receiver(
                     reuse_port=reuse_port,
                 )
             )
-        except* VolatileRedis as group:
+        except* (VolatileRedis, LaterLayout) as group:
             refused = group.exceptions[0]
     if refused is not None:  # raised in the clause above it would be wrapped in a group again
         raise refused
