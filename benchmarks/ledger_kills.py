@@ -126,7 +126,8 @@ async def kill(site: Site, every_s: float, rng: random.Random, killed: dict[str,
 
 async def caught_up(site: Site) -> int:
     """Wait until the ledger has everything; return the seq of the last event."""
-    redis, deadline = Redis.from_url(site.line["redis"]), time.monotonic() + _CAUGHT_UP_S
+    redis, took = Redis.from_url(site.line["redis"]), dict[str, float]()
+    started = time.monotonic()
     prefix = "scim:{acme}:"
     try:
         while True:
@@ -135,9 +136,14 @@ async def caught_up(site: Site) -> int:
             lane = int(await redis.hget(f"{prefix}lane:main", "cursor") or 0)
             waiting = await redis.xlen(f"{prefix}facts")
             dirty = await redis.hlen(f"{prefix}dirty")
+            if seq == cursor and not waiting and "ledger" not in took:
+                took["ledger"] = time.monotonic() - started
+            if seq == lane and not dirty and "lane" not in took:
+                took["lane"] = time.monotonic() - started
             if seq == cursor == lane and not waiting and not dirty:
+                print(f"caught up: {', '.join(f'{k} after {s:.1f} s' for k, s in took.items())}")
                 return seq
-            if time.monotonic() > deadline:
+            if time.monotonic() - started > _CAUGHT_UP_S:
                 told = f"events {cursor}, lane {lane} of {seq}; {waiting} facts"
                 raise SystemExit(f"the ledger did not catch up: {told}")
             await asyncio.sleep(0.2)
@@ -266,7 +272,6 @@ async def _run(site: Site, events: int, every_s: float, rng: random.Random) -> i
     lived_s = time.monotonic() - started
     print(f"{events} changes in {lived_s:.0f} s, sent again {site.again} times; killed: {killed}")
     seq = await caught_up(site)
-    print(f"caught up after another {time.monotonic() - started - lived_s:.1f} s")
     wrong = await judge(site, seq)
     wrong += await rebuild(site)
     await site.rows(

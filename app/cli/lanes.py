@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from app.cli.actions import record_action
 from app.cli.linked import wake
 from app.cli.lookup import LaneName
 from app.cli.output import iso
@@ -16,6 +17,7 @@ from app.directory.lanes import LaneStatus, LaneStore, read_statuses
 from app.directory.link import Link
 
 Order = Literal["pause", "resume", "confirm", "resync"]
+_DONE = {"pause": "paused", "resume": "resumed", "confirm": "confirmed", "resync": "resynced"}
 
 
 async def states(link: Link, lanes: Sequence[LaneName]) -> list[dict[str, Any]]:
@@ -71,6 +73,9 @@ async def ordered(
                 await store.resume()
             case "resync":
                 await store.ask(resync=True)
+    for lane in lanes:
+        told = f"lane.{_DONE[order]}"
+        await record_action(link, settings, lane.tenant, told, subject=str(lane))
     if order != "pause":
         await wake(settings, lanes)
     return await states(link, lanes)

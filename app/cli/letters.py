@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import click
 
+from app.cli.actions import record_action
 from app.cli.linked import wake
 from app.cli.lookup import LaneName, require_lane
 from app.cli.output import iso
 from app.clock import Clock
 from app.config.settings import Settings
+from app.directory.facts import Facts
 from app.directory.lanes import LaneStore, Letter
 from app.directory.link import Link
+from workers.witness import dead_letter
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 _ASK_AT_ONCE = 1000
@@ -129,6 +132,10 @@ async def replayed(
     `rate`: how many are asked for each second, of each lane: what else happens goes between them.
     `done` hears of each outcome when it is known. Lanes don't wait for one another.
     """
+    for lane, its in _by_lane(ids).items():
+        await record_action(
+            link, settings, lane.tenant, "letters.replayed", subject=str(lane), count=len(its)
+        )
     replay = _Replay(link, settings, deadline_s, rate, done)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -140,9 +147,20 @@ async def replayed(
     return [outcome for task in running for outcome in task.result()]
 
 
-async def discarded(link: Link, ids: Iterable[LetterId]) -> list[LetterId]:
-    """Forget these letters; return those that were there."""
-    return [one for one in ids if await LaneStore(link, *one.lane).discard(one.resource_id)]
+async def discarded(
+    link: Link, settings: Settings, letters: Mapping[LetterId, Letter], reason: str
+) -> list[LetterId]:
+    """Forget these letters, and tell the ledger why; return those that were there."""
+    gone = []
+    for one, letter in letters.items():
+        if await LaneStore(link, *one.lane).discard(one.resource_id):
+            gone.append(one)
+            told = dead_letter(letter, one.target, "discarded", Clock().now_ms())
+            await Facts(link, settings.ledger).record(one.tenant, [told])
+            await record_action(
+                link, settings, one.tenant, "letter.discarded", subject=str(one), reason=reason
+            )
+    return gone
 
 
 def row(letter_id: LetterId, letter: Letter) -> dict[str, Any]:

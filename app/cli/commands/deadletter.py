@@ -207,7 +207,7 @@ def discard(
 ) -> int:
     """Forget dead letters: their resources stay on the target as they are until they change again.
 
-    Nothing keeps what is discarded, so it is printed with the reason: keep that.
+    It is printed with the reason, and the ledger keeps both. Without a ledger keep what is printed.
 
     Example: clickhouse-scim deadletter discard acme/main/2819c223 --reason "made by hand"
     """
@@ -233,7 +233,7 @@ def discard(
     if not (yes or confirmed(f"Discard {len(there)} of them for good?", details)):
         click.echo("Nothing is discarded.", err=True)
         return 1
-    gone = run_linked(settings, lambda link: letters.discarded(link, there))
+    gone = run_linked(settings, lambda link: letters.discarded(link, settings, there, reason))
     rows = [letters.row(one, there[one]) | {"reason": reason} for one in gone]
     if as_json:
         print_object(rows)
