@@ -96,6 +96,7 @@ class Place:
             "TENANT": self.tenant,
             "acme": self.tenant,
             "TARGET": "main",
+            "eu": "main",
             "FILE": str(self.token_file),
             "USER": "ana@acme.example",
             "clickhouse-scim.toml": str(self.config),
