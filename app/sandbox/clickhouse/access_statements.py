@@ -30,6 +30,7 @@ _OTHERS = {"LDAP", "KERBEROS", "SSL_CERTIFICATE", "SSH_KEY", "HTTP", "JWT"}
 USERS_XML = {"USER": ("default",), "PROFILE": ("default", "readonly"), "QUOTA": ("default",)}
 _WITHOUT_SECRET = {"NO_PASSWORD", "NO_AUTHENTICATION"}
 _PASSWORD_METHOD = re.compile(r"(SHA256|DOUBLE_SHA1|SCRAM_SHA256|BCRYPT|PLAINTEXT)_(PASSWORD|HASH)")
+_AFTER_METHOD = {"HOST", "DEFAULT", "SETTINGS", "GRANTEES", "GRANTS", "IN", "ADD", "DROP"}
 _CLAUSE_WORDS = {"CN", "SAN", "SERVER", "SCHEME", "REALM", "KEY", "TYPE", "BY", "CLAIMS"}
 
 
@@ -262,16 +263,34 @@ class _Identified:
         return None
 
     def read(self) -> None:
+        """Read the methods. What the grammar does not allow is left as it is, for the engine."""
         named = self._take_word("WITH")
+        if named == self._peek().is_word("BY"):
+            return
         while True:
             self._read_method("" if named else "WITH ")
-            if self._take_word("VALID"):
-                self.at += 2  # UNTIL '…'
+            self._skip_deadline()
+            if self._peek().is_word("GRANTS"):
+                raise ServerError(
+                    NOT_IMPLEMENTED, "DB::Exception: the sandbox has no GRANTS of a log-in method"
+                )
             follower = self._peek(1)
             if not self._peek().is_sign(",") or not starts_method(follower):
                 return
             self.at += 1
             named = True
+
+    def _skip_deadline(self) -> None:
+        """VALID UNTIL '…' or VALID FOR and an expression."""
+        if not self._take_word("VALID"):
+            return
+        depth = 0
+        self.at += 2
+        while (token := self._peek()) is not _END and (
+            depth or not (token.is_sign(",") or token.is_word(*_AFTER_METHOD))
+        ):
+            depth += token.is_sign("(") - token.is_sign(")")
+            self.at += 1
 
     def _read_method(self, prefix: str) -> None:
         start = self._peek()
@@ -378,6 +397,8 @@ def _for_journal(
             more.append(_Change(token.start, end, render_name(caller)))
         if token.is_word("CURRENT") and grants:
             return None  # CURRENT GRANTS
+        if token.is_word("FOR") and tokens[i - 1].is_word("VALID"):
+            return None  # counted from when it is run
         if token.is_word("ON") and database != "default":
             return None  # a table without its database
     return _replace(sql, more, tokens[0].start)

@@ -162,6 +162,14 @@ async def test_tables_and_databases_are_back_after_a_kill(own_server: OwnServer)
     assert await own_server.start()("SELECT count(), sum(a) FROM shop.t") == [(1000, 499500)]
 
 
+async def test_a_deadline_counted_from_now_is_the_same_after_a_kill(own_server: OwnServer) -> None:
+    sql, ask = own_server.start(), "SELECT name, valid_until FROM system.users ORDER BY name"
+    await sql("CREATE USER brief IDENTIFIED BY 'x' VALID FOR INTERVAL 1 HOUR")
+    before = await sql(ask)
+    own_server.kill()
+    assert await own_server.start()(ask) == before
+
+
 async def test_a_statement_beyond_the_usual_size_is_back_after_a_kill(
     own_server: OwnServer,
 ) -> None:
