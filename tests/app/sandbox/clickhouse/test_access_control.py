@@ -223,7 +223,7 @@ STORIES: dict[str, list[Step]] = {
         ("a17> SELECT 1", 516),
         "ALTER USER a17 VALID UNTIL 'infinity'",
         ("a17> SELECT 1", [(1,)]),
-        "CREATE USER c17 IDENTIFIED BY 'x' VALID FOR toIntervalDay(1), BY 'y' VALID FOR INTERVAL 2 DAY HOST ANY",
+        "CREATE USER c17 IDENTIFIED BY 'x' VALID FOR toIntervalDay(1), BY 'y' HOST ANY",
         (
             "SELECT length(auth_type), valid_until[1] > now() FROM system.users WHERE name = 'c17'",
             [(2, 1)],
@@ -306,7 +306,7 @@ STORIES: dict[str, list[Step]] = {
         ("b22> SELECT * FROM v22", [(1,)]),
         ("b22> SELECT * FROM w22", DENIED),
         ("DROP USER a22", 630),
-        "DROP VIEW v22; DROP USER a22",
+        "DROP VIEW v22 SYNC; DROP USER a22",
     ],
     "execute as": [
         "CREATE USER a23, b23 IDENTIFIED WITH no_authentication",
