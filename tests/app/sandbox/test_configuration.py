@@ -105,3 +105,24 @@ def test_tables_of_the_wrong_kind_are_left_for_the_check(tables: dict[str, Any])
     assert {key: result.get(key) for key in tables if key == "targets"} == {
         key: value for key, value in tables.items() if key == "targets"
     }
+
+
+def test_the_ledger_is_on_the_first_server_of_the_sandbox_unless_the_file_names_one(
+    tmp_path: Path,
+) -> None:
+    found = settings(default_tables(["acme"], ["main", "second"]), tmp_path)
+    assert found.ledger is not None
+    assert found.ledger.url == "clickhouse://ledger@127.0.0.1:3/scim"
+    assert found.ledger.secret() == "secret"
+    tables = default_tables(["acme"], ["main"])
+    tables["ledger"] = {"url": "clickhouse://me@audit:9000/mine"}
+    named = settings(tables, tmp_path)
+    assert named.ledger is not None
+    assert named.ledger.url == "clickhouse://me@audit:9000/mine"
+
+
+def test_a_file_whose_targets_have_all_their_servers_gets_no_ledger(tmp_path: Path) -> None:
+    tables = default_tables(["acme"], ["main"])
+    tables["targets"]["main"]["hosts"] = ["127.0.0.1:9000"]
+    tables["targets"]["main"]["user"] = "provisioner"
+    assert settings(tables, tmp_path).ledger is None
