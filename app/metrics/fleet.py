@@ -42,9 +42,14 @@ class Fleet:
         self._link, self.metrics, self._clock = link, metrics, clock
         self._member = f"{kind}:{uuid.uuid4()}"
         self._added: dict[Series, float] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def flush(self) -> None:
         """Add what was counted since the last time. Raises DirectoryUnavailable: then next time."""
+        async with self._one_at_a_time:
+            await self._flush()
+
+    async def _flush(self) -> None:
         counted = dict(samples(self.metrics.registry))
         pipe = self._link.redis.pipeline(transaction=False)
         for series, value in counted.items():

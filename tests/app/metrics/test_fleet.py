@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
@@ -59,6 +60,13 @@ async def test_what_each_process_counts_is_added_up_and_counted_once(link: Link)
     buckets = [v for (name, _), v in found.items() if name == "scim_commit_seconds_bucket"]
     assert buckets == sorted(buckets)
     assert buckets[-1] == 2
+
+
+async def test_a_scrape_in_the_middle_of_an_addition_counts_nothing_twice(link: Link) -> None:
+    metrics, fleet = process(link, "acme")
+    metrics.events.labels("acme").inc(5)
+    await asyncio.gather(*(fleet.flush() for _ in range(4)))
+    assert values(await read_counters(link, metrics))["scim_events_total", "acme"] == 5
 
 
 async def test_a_restart_is_no_reset(link: Link) -> None:
