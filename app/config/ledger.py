@@ -41,7 +41,7 @@ class LedgerSettings(Account):
     url: Annotated[Text, AfterValidator(_ledger_url)]
     secure: Flag = False
     ca_file: Path | None = None
-    max_backlog: Annotated[Whole, Field(ge=1000, le=100_000_000)] = 1_000_000
+    max_backlog: Annotated[Whole, Field(ge=1000, le=100_000_000)] = 250_000
     flush_seconds: Annotated[Number, Field(gt=0, le=60)] = 1.0
     events_days: Annotated[Whole, Field(ge=0, le=36500)] = 0
     facts_days: Annotated[Whole, Field(ge=0, le=36500)] = 0
