@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs at the first start of each replica; whoever comes second finds the account there.
+# Runs at each start of each replica, and does nothing where the account is there.
 set -eu
 hash="$(printf %s "$(cat /run/secrets/provisioner_password)" | sha256sum | cut -d' ' -f1)"
 {
