@@ -26,9 +26,13 @@ class Sql:
     """`await sql("SELECT 1")` on a connection of its own; `sql.connect()` for one that is kept."""
 
     port: int
+    host: str = "127.0.0.1"
+    admin: tuple[str, str] = ("default", "")  # who asks where nobody else is named, and how
 
-    def connect(self, user: str = "default", password: str = "", **options: Any) -> Connection:
-        return Connection(host="127.0.0.1", port=self.port, user=user, password=password, **options)
+    def connect(self, user: str = "", password: str = "", **options: Any) -> Connection:
+        if not user:
+            user, password = self.admin
+        return Connection(host=self.host, port=self.port, user=user, password=password, **options)
 
     async def __call__(
         self,

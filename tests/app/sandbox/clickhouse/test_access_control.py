@@ -1,18 +1,22 @@
 """Access control as ClickHouse's own: what the upstream project's tests say of it, in short.
 
-A case is a story: what each step's statement, run by `default` or by the user before the `>`, is
-answered. Each step has a connection of its own. Names of a story are its own.
+A case is a story: what each step's statement, run by the administrator or by the user before the
+`>`, is answered. Each step has a connection of its own. Names of a story are its own.
+
+With CLICKHOUSE_URL the stories are put to that server instead, which should be the newest release
+and empty.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.app.sandbox.clickhouse.conftest import Sql
+from app.sandbox.session import parse_address
+from tests.app.sandbox.clickhouse.conftest import Sql
 
 Step = str | tuple[str, int] | tuple[str, list[Any]]
 
@@ -370,21 +374,31 @@ STORIES: dict[str, list[Step]] = {
 
 
 @pytest.fixture
-async def tables(sql: Sql) -> None:
+def server(request: pytest.FixtureRequest) -> Sql:
+    url = os.environ.get("CLICKHOUSE_URL")
+    if url is None:
+        sandbox: Sql = request.getfixturevalue("sql")
+        return sandbox
+    at = parse_address(url)
+    return Sql(at.port, at.host, (at.user, at.password))
+
+
+@pytest.fixture
+async def tables(server: Sql) -> None:
     for name, rows in {"ac": "1", "acrows": "arrayJoin([1, 2, 3])"}.items():
-        await sql(f"CREATE OR REPLACE TABLE {name} (x UInt8) ENGINE = MergeTree ORDER BY x")
-        await sql(f"INSERT INTO {name} SELECT {rows}")
+        await server(f"CREATE OR REPLACE TABLE {name} (x UInt8) ENGINE = MergeTree ORDER BY x")
+        await server(f"INSERT INTO {name} SELECT {rows}")
 
 
 @pytest.mark.parametrize("steps", STORIES.values(), ids=STORIES.keys())
-async def test_story(sql: Sql, tables: None, steps: list[Step]) -> None:
+async def test_story(server: Sql, tables: None, steps: list[Step]) -> None:
     for step in steps:
         text, expected = step if isinstance(step, tuple) else (step, None)
         for statement in filter(None, map(str.strip, text.split(";"))):
             found = re.match(r"(\w+)> ", statement)
-            user = found[1] if found else "default"
+            user = found[1] if found else ""
             sent = statement[found.end() :] if found else statement
             if isinstance(expected, list):
-                assert await sql(sent, user=user) == expected, statement
+                assert await server(sent, user=user) == expected, statement
             else:
-                assert await sql.code(sent, user=user) == expected, statement
+                assert await server.code(sent, user=user) == expected, statement
