@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.config.settings import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_MOST = 10_000
+_IN_A_TABLE, _IN_ALL = 1000, 100_000_000  # rows, unless --limit says otherwise
 
 
 def _time(text: str) -> datetime:
@@ -39,11 +39,9 @@ def _evidence(function: Function) -> Function:
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with every column."),
         click.option(
             "--limit",
-            "most",
-            type=click.IntRange(1, 100_000_000),
-            default=_MOST,
-            show_default=True,
-            help="How many rows at most.",
+            "limit",
+            type=click.IntRange(1, _IN_ALL),
+            help=f"How many rows at most; else {_IN_A_TABLE} in a table, and all as JSON or CSV.",
         ),
         config_option,
     ):
@@ -58,6 +56,11 @@ def _period(function: Function) -> Function:
         "--from", "start", type=_time, metavar="TIME", help="From this time on (UTC if unsaid)."
     )
     return since(until(function))
+
+
+def _most(limit: int | None, *, whole: bool) -> int:
+    """Return how many rows an answer has at most: evidence is whole unless it is cut on purpose."""
+    return limit or (_IN_ALL if whole else _IN_A_TABLE)
 
 
 def _of_tenant(function: Function) -> Function:
@@ -106,7 +109,7 @@ def events(
     token: str | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """List the changes of the directory, each with who asked and what was there before.
@@ -114,6 +117,7 @@ def events(
     Example: clickhouse-scim audit events acme --from 2026-11-01 --user ana@acme.example --json
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -156,7 +160,7 @@ def statements(
     result: str | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """List the statements that were sent to targets, with their results and the events behind them.
@@ -164,6 +168,7 @@ def statements(
     Example: clickhouse-scim audit statements acme --request-id 5e1f --result refused
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -195,7 +200,7 @@ def actions(
     end: datetime | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """List what operators did: tokens made and revoked, dead letters replayed, people erased.
@@ -203,6 +208,7 @@ def actions(
     Example: clickhouse-scim audit actions acme --from 2026-11-01
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -226,7 +232,7 @@ def person(
     end: datetime | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """Tell everything about USER, in order: requests, changes, statements, what was held.
@@ -236,6 +242,7 @@ def person(
     Example: clickhouse-scim audit person acme ana@acme.example
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -259,7 +266,7 @@ def token(
     end: datetime | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """List all changes that were asked for with the token ID.
@@ -267,6 +274,7 @@ def token(
     Example: clickhouse-scim audit token acme 0f3a9c2b41de --csv
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -295,7 +303,7 @@ def holders(
     at: datetime | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """Tell who holds which role, or held it at a time, as targets were last seen then.
@@ -303,6 +311,7 @@ def holders(
     Example: clickhouse-scim audit holders acme --role analyst --at 2026-09-30
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, now, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -325,7 +334,7 @@ def unexplained(
     at: datetime | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """List the roles that managed users hold although neither a group nor a default gives them.
@@ -333,6 +342,7 @@ def unexplained(
     Example: clickhouse-scim audit unexplained acme
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, now, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
@@ -357,7 +367,7 @@ def leavers(
     quarter: tuple[datetime, datetime] | None,
     as_json: bool,
     as_csv: bool,
-    most: int,
+    limit: int | None,
     config: Path,
 ) -> None:
     """Tell, for everybody who was deactivated or deleted, when each target was without the access.
@@ -368,6 +378,7 @@ def leavers(
     Example: clickhouse-scim audit leavers acme --quarter 2026Q4
     """
     settings = read_settings(config)
+    most = _most(limit, whole=as_json or as_csv)
     from app.cli.audits import ask, long_ago, now, show  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
