@@ -24,7 +24,7 @@ from app.errors import TargetUnavailable
 from workers.access.model import Actual, Adopted, Foreign, Policy, RoleDefinition, Wanted
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.plan import UNKNOWN_ROLE, Plan, plan
-from workers.access.roles import plan_roles
+from workers.access.roles import RolePlan, plan_roles
 from workers.access.steps import (
     TAKING,
     Adopt,
@@ -197,7 +197,10 @@ class Convergence:
             sent = await self._shape_roles(actual, scope, recorded, retry, outcome)
             if sent:
                 actual = await self._observe(people, scope, fresh=True)
-            if not sent or not self._has_lost_a_race(actual, outcome):
+            if not sent:
+                break
+            if not self._has_lost_a_race(actual, outcome):
+                await self._blame_roles(actual, scope, recorded, retry, outcome)
                 break
         self._settle_roles(actual, recorded, outcome)
         await self._place_users(
@@ -236,7 +239,11 @@ class Convergence:
         self.lease.check()
         roles = self.setup.rules.role_map.vocabulary | scope.roles | scope.definitions.keys()
         return await self.target.observe(
-            people.names(), roles, fresh=fresh, log_comment=self.log_comment
+            people.names(),
+            roles.union(*(definition.parents for definition in scope.definitions.values())),
+            definitions=scope.definitions.values(),
+            fresh=fresh,
+            log_comment=self.log_comment,
         )
 
     async def _keep_holds(self, held: Held, people: People, actual: Actual) -> None:
@@ -266,19 +273,9 @@ class Convergence:
         """Bring the roles of the configuration into shape; return whether anything was sent."""
         setup = self.setup
         outcome.faults = {}
-        definitions = {
-            name: definition
-            for name, definition in scope.definitions.items()
-            if retry is None or name in retry or ROLE + name not in outcome.letters
-        }
-        ours = {role for role, text in recorded.items() if not text}
-        shaping = plan_roles(
-            definitions,
-            actual,
-            {role: _decode(text) for role, text in recorded.items() if text},
-            setup.marker,
-            ours | await self._roles_of_partners(actual),
-        )
+        definitions = self._shapeable(scope, retry, outcome)
+        shaping = await self._role_plan(definitions, actual, scope, recorded)
+        outcome.foreign = shaping.foreign
         for refusal in shaping.refusals:
             outcome.fault(_role_fault(refusal.name, refusal.code, refusal.error))
         if shaping.steps:
@@ -303,6 +300,52 @@ class Convergence:
                 if recorded.get(name) != text:
                     outcome.roles[name] = text
         return bool(shaping.steps)
+
+    @staticmethod
+    def _shapeable(
+        scope: _Scope, retry: frozenset[str] | None, outcome: Outcome
+    ) -> dict[str, RoleDefinition]:
+        return {
+            name: definition
+            for name, definition in scope.definitions.items()
+            if retry is None or name in retry or ROLE + name not in outcome.letters
+        }
+
+    async def _role_plan(
+        self,
+        definitions: Mapping[str, RoleDefinition],
+        actual: Actual,
+        scope: _Scope,
+        recorded: Mapping[str, str],
+    ) -> RolePlan:
+        ours = {role for role, text in recorded.items() if not text}
+        return plan_roles(
+            definitions,
+            actual,
+            {role: _decode(text) for role, text in recorded.items() if text},
+            self.setup.policy(scope.vocabulary),
+            ours | await self._roles_of_partners(actual),
+        )
+
+    async def _blame_roles(
+        self,
+        actual: Actual,
+        scope: _Scope,
+        recorded: Mapping[str, str],
+        retry: frozenset[str] | None,
+        outcome: Outcome,
+    ) -> None:
+        """Blame roles that are still not as they should be, such as for a setting that the server
+        writes in another way: or each batch would send the same again.
+        """
+        definitions = self._shapeable(scope, retry, outcome)
+        made = {name: _encode(one).decode() for name, one in definitions.items()}
+        left = await self._role_plan(definitions, actual, scope, {**recorded, **made})
+        for step in left.steps:
+            if ROLE + step.role not in outcome.faults:
+                error = f"{type(step).__name__} had no effect; see what the target has"
+                outcome.fault(_role_fault(step.role, None, error))
+                outcome.roles.pop(step.role, None)
 
     def _is_of_no_role(self, letter: str, scope: _Scope) -> bool:
         """Whether this is the letter of a role that the configuration no longer makes."""
@@ -382,7 +425,7 @@ class Convergence:
             outcome.secrets |= secrets
         if self.witness is not None:
             self.witness.saw(people, actual)
-        outcome.foreign = decided.foreign
+        outcome.foreign += decided.foreign
         refused = {resource_behind(refusal.resource_id) for refusal in decided.refusals}
         _add_faults(outcome, people, decided, wanted, failed, waiting)
         held = {i for i, loss in outcome.braking.held.items() if loss is not None}

@@ -18,7 +18,7 @@ from app.directory.link import Link
 from app.directory.purges import Purges
 from app.directory.subjects import Subject, Subjects
 from app.errors import StatementRefused
-from workers.access.model import Actual, Foreign, RoleState, UserState
+from workers.access.model import Actual, Foreign, RoleDefinition, RoleState, UserState
 from workers.access.simulate import Impossible, simulate
 from workers.access.statements import Statement
 from workers.access.steps import Rename
@@ -128,16 +128,19 @@ class _Target(Target):
         names: Collection[str],
         roles: Collection[str],
         *,
+        definitions: Collection[RoleDefinition] = (),
         fresh: bool = True,
         log_comment: str = "",
     ) -> Actual:
-        seen = await super().observe(names, roles, fresh=fresh, log_comment=log_comment)
+        seen = await super().observe(
+            names, roles, definitions=definitions, fresh=fresh, log_comment=log_comment
+        )
         users, its_roles = dict(seen.users), dict(seen.roles)
         for name in {*names, *roles, *seen.users} & self._done.users.keys():
             _put(users, name, self._done.users[name][1])
         for name in {*roles, self.marker} & self._done.roles.keys():
             _put(its_roles, name, self._done.roles[name][1])
-        self._imagined = Actual(users, its_roles)
+        self._imagined = Actual(users, its_roles, seen.written)
         return self._imagined
 
     async def execute(self, statement: Statement, *, log_comment: str) -> None:

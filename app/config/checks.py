@@ -64,6 +64,8 @@ def check_tenant(
             )
     yield from _check_groups(draft)
     yield from _check_roles(draft, targets)
+    if draft.legible("roles"):
+        yield from _check_parents(draft)
 
 
 def _check_groups(draft: Draft) -> Iterator[Problem]:
@@ -94,6 +96,21 @@ def _check_attribute(draft: Draft, where: str, path: str) -> Iterator[Problem]:
     else:
         return
     yield draft.problem(f"{where}until_attribute", f"{path} {reason}")
+
+
+def _check_parents(draft: Draft) -> Iterator[Problem]:
+    """Yield roles that would hold themselves, straight or through others."""
+    roles = draft.tenant.roles
+    for name in roles:
+        seen, waiting = {""}, [*roles[name].parents]
+        while waiting:
+            parent = waiting.pop()
+            if parent == name:
+                yield draft.problem(f"roles.{name}.parents", f"{name} would hold itself; mend that")
+                break
+            if parent in roles and parent not in seen:
+                waiting += roles[parent].parents
+            seen.add(parent)
 
 
 def _check_roles(draft: Draft, targets: Mapping[str, Target]) -> Iterator[Problem]:
@@ -244,5 +261,7 @@ def _given(tenant: Tenant) -> Iterator[_Given]:
     for at, mapping in enumerate(tenant.groups):
         for role in mapping.roles:
             yield _Given(f"groups[{at}].roles", role, mapping.targets or tenant.targets)
-    for role in tenant.roles:
+    for role, definition in tenant.roles.items():
         yield _Given(f"roles.{role}", role, tenant.targets)
+        for parent in definition.parents:
+            yield _Given(f"roles.{role}.parents", parent, tenant.targets)

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import ErrorDetails
 
-from app.config.expression import check_expression
 from app.config.network import Network, parse_place
 from app.config.pattern import check_pattern, wrong_places
 from app.config.privileges import Privilege, parse_privilege, parse_table
+from app.config.role import Amount, Every, FilterValue, Limit, SettingValue
 from app.config.schemas import DeclaredSchema, Urn, clashes, resource_types
 from app.config.section import Flag, Names, Section, SomeNames, Text, Whole, distinct, one_of
 from app.config.template import Template
@@ -53,14 +53,6 @@ def _table(text: str) -> str:
     return text
 
 
-def _setting(value: object) -> object:
-    if not isinstance(value, str | int | float):
-        raise ValueError("must be a number, text, true or false")  # noqa: TRY004
-    if isinstance(value, str) and not value.isprintable():
-        raise ValueError("has an unprintable character; leave it out")
-    return value
-
-
 def _possible(method: Method) -> Method:
     if not Hasher(method).is_possible:
         raise ValueError(f"{method} needs the package {method}; install it, or leave out hash")
@@ -89,7 +81,6 @@ Networks = Annotated[
     tuple[Annotated[Network, BeforeValidator(parse_place)], ...], AfterValidator(distinct)
 ]
 SettingName = Annotated[str, StringConstraints(pattern=r"^[a-z_][A-Za-z0-9_.]*$")]
-SettingValue = Annotated[int | float | str | bool, BeforeValidator(_setting)]
 
 
 class Ldap(Section):
@@ -181,9 +172,16 @@ class RoleDefinition(Section):
 
     grants: tuple[Annotated[Privilege, BeforeValidator(_privilege)], ...] = ()
     settings: Mapping[SettingName, SettingValue] = {}
-    row_filters: Mapping[
-        Annotated[str, AfterValidator(_table)], Annotated[str, AfterValidator(check_expression)]
-    ] = {}
+    row_filters: Mapping[Annotated[str, AfterValidator(_table)], FilterValue] = {}
+    parents: Names = ()
+    quota: Mapping[Every, Mapping[Limit, Amount]] = {}
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        quota = raw.get("quota")
+        for every, limits in quota.items() if isinstance(quota, dict) else ():
+            if isinstance(limits, dict) and not limits:
+                yield "quota", f"has no limit for {every}; give one, as in queries = 100"
 
 
 class Tenant(Section):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
 from app.config.privileges import parse_table
+from app.config.role import BoundedSetting, FilterTable
+from app.config.role import seconds as seconds_of
 from app.config.rolemap import Gift, RoleMap
 from app.config.template import Template
 from app.config.tenant import (
@@ -29,7 +31,14 @@ from app.scim.password import parse_hashed
 from app.scim.schema import USER
 from app.scim.text import fold
 from app.scim.validity import seconds, valid_until
-from workers.access.model import Login, RoleDefinition, Wanted
+from workers.access.model import (
+    Interval,
+    Login,
+    RoleDefinition,
+    RowFilter,
+    Setting,
+    Wanted,
+)
 from workers.access.statements.quoting import FIRST_END
 
 Kind = Literal["user", "agent"]
@@ -210,16 +219,34 @@ class Rules:
                 assert_never(self.authentication)
 
 
+def _bounds(value: object) -> tuple[Any, ...]:
+    if isinstance(value, BoundedSetting):
+        return (value.value, value.min, value.max, value.const)
+    return (value,)
+
+
+def _filter(value: FilterTable | str) -> tuple[str, bool]:
+    return (value, False) if isinstance(value, str) else (value.filter, value.restrictive)
+
+
 def role_definitions(roles: Mapping[str, ConfiguredRole]) -> dict[str, RoleDefinition]:
     """Return the configured roles in the form that plans compare."""
     return {
         name: RoleDefinition(
             name=name,
             grants=role.grants,
-            settings=tuple(sorted(role.settings.items())),
+            settings=tuple(
+                Setting(setting, *_bounds(value))
+                for setting, value in sorted(role.settings.items())
+            ),
             row_filters=tuple(
-                (*parse_table(table), expression)
-                for table, expression in sorted(role.row_filters.items())
+                RowFilter(*parse_table(table), *_filter(value))
+                for table, value in sorted(role.row_filters.items())
+            ),
+            parents=role.parents,
+            quota=tuple(
+                Interval(seconds_of(every), tuple(sorted(limits.items())))
+                for every, limits in sorted(role.quota.items(), key=lambda one: seconds_of(one[0]))
             ),
         )
         for name, role in roles.items()

@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from app.config.privileges import Privilege
 from app.config.protected import why_protected
+from workers.access.reach import Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,19 +217,24 @@ class RoleState:
     """A role that exists on the target.
 
     `marked`: it holds the marker role, so it is ours. `manages_access`: it holds a right with which
-    its holder could give itself any other, so nobody gets it.
+    its holder could give itself any other, so nobody gets it. `shape`: where that was asked.
     """
 
     marked: bool = False
     manages_access: bool = False
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """What exists of the users and roles that were asked for; a name that is missing does not."""
+    """What exists of the users and roles that were asked for; a name that is missing does not.
+
+    `written`: how the server writes the expressions of row filters.
+    """
 
     users: Mapping[str, UserState]
     roles: Mapping[str, RoleState]
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,16 +347,63 @@ class RoleRefusal:
     error: str
 
 
+class Setting(NamedTuple):
+    """A setting of a role. None: no value, no bound. `const`: nobody may change it."""
+
+    name: str
+    value: int | float | str | bool | None = None
+    min: int | float | str | None = None
+    max: int | float | str | None = None
+    const: bool = False
+
+
+class RowFilter(NamedTuple):
+    """Which rows of a table a role sees; the expression is the operator's SQL.
+
+    Rows that one role shows are shown whatever another hides; those that a `restrictive` filter
+    hides are hidden.
+    """
+
+    database: str
+    table: str
+    expression: str
+    restrictive: bool = False
+
+
+class Interval(NamedTuple):
+    """What each user of a role may use up in so many seconds: (what, how much)."""
+
+    seconds: int
+    limits: tuple[tuple[str, int | float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a defined role is on the target: everything that its definition is about.
+
+    `row_filters` and `quota` are those that bear our name; filters as the server writes them.
+    """
+
+    grants: frozenset[Grant] = frozenset()
+    settings: tuple[Setting, ...] = ()
+    profiles: frozenset[str] = frozenset()
+    parents: frozenset[str] = frozenset()
+    row_filters: tuple[RowFilter, ...] = ()
+    quota: tuple[Interval, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class RoleDefinition:
     """A role that the configuration defines: the same on every target of the tenant.
 
-    `row_filters`: (database, table, expression); the expression is the operator's SQL. `is_open`:
-    made for a group and left to the target's administrators, who decide what it gives.
+    `parents`: roles that it holds. `is_open`: made for a group and left to the target's
+    administrators, who decide what it gives.
     """
 
     name: str
     grants: tuple[Privilege, ...] = ()
-    settings: tuple[tuple[str, int | float | str | bool], ...] = ()
-    row_filters: tuple[tuple[str, str, str], ...] = ()
+    settings: tuple[Setting, ...] = ()
+    row_filters: tuple[RowFilter, ...] = ()
+    parents: tuple[str, ...] = ()
+    quota: tuple[Interval, ...] = ()
     is_open: bool = False

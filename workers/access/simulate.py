@@ -10,7 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import assert_never
 
-from workers.access.model import Actual, Door, RoleState, UserState
+from workers.access.model import Actual, Door, RoleState, RowFilter, Shape, UserState
+from workers.access.reach import granted, grants_of, revoked
 from workers.access.steps import (
     Adopt,
     Authenticate,
@@ -19,9 +20,11 @@ from workers.access.steps import (
     DefaultAll,
     DefaultList,
     Drop,
+    DropQuota,
     DropRowFilter,
     GiveBack,
     Grant,
+    GrantParents,
     GrantPrivilege,
     Hold,
     KillQueries,
@@ -31,14 +34,18 @@ from workers.access.steps import (
     Rename,
     Reopen,
     RevokeAdmin,
+    RevokeParents,
     RevokePrivilege,
     RevokeRoles,
+    SetQuota,
     SetRowFilter,
     SetSettings,
     Settle,
+    ShapingStep,
     Step,
     StripPrivileges,
     StripRoles,
+    TakeGrants,
     Unlock,
 )
 
@@ -52,7 +59,7 @@ def simulate(steps: Iterable[Step], actual: Actual) -> Actual:
     users, roles = dict(actual.users), dict(actual.roles)
     for step in steps:
         _apply(step, users, roles)
-    return Actual(users, roles)
+    return replace(actual, users=users, roles=roles)
 
 
 def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState]) -> None:
@@ -138,25 +145,66 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
                 users[name] = replace(
                     users[name], default_all=False, dormant=frozenset(), listed=listed
                 )
-        case CreateRole(role):
+        case CreateRole(role, settings):
             if role in roles:
                 raise Impossible(f"role {role!r} exists")
-            roles[role] = RoleState()
+            roles[role] = RoleState(shape=Shape(settings=settings))
         case MarkRole(role):
             _must_exist(roles.keys(), (role,))
             if role in users:
                 raise Impossible(f"GRANT … TO {role!r} means the user of that name, not the role")
-            roles[role] = RoleState(marked=True)
+            roles[role] = replace(roles[role], marked=True)
         case (
             RevokePrivilege(role)
             | GrantPrivilege(role)
             | SetRowFilter(role)
             | DropRowFilter(role)
             | SetSettings(role)
+            | TakeGrants(role)
+            | GrantParents(role)
+            | RevokeParents(role)
+            | SetQuota(role)
+            | DropQuota(role)
         ):
             _must_exist(roles.keys(), (role,))
+            if (shape := roles[role].shape) is not None:
+                roles[role] = replace(roles[role], shape=_shaped(shape, step))
         case _:
             assert_never(step)
+
+
+def _shaped(shape: Shape, step: ShapingStep) -> Shape:
+    match step:
+        case GrantPrivilege(_, privilege):
+            return replace(shape, grants=granted(shape.grants, privilege))
+        case RevokePrivilege(_, privilege):
+            return replace(shape, grants=revoked(shape.grants, grants_of(privilege)))
+        case TakeGrants(_, grants):
+            return replace(shape, grants=revoked(shape.grants, grants))
+        case GrantParents(_, parents):
+            return replace(shape, parents=shape.parents.union(parents))
+        case RevokeParents(_, parents):
+            return replace(shape, parents=shape.parents.difference(parents))
+        case SetRowFilter(_, database, table, expression, restrictive):
+            new = RowFilter(database, table, expression, restrictive)
+            return replace(shape, row_filters=(*_others(shape, database, table), new))
+        case DropRowFilter(_, database, table):
+            return replace(shape, row_filters=_others(shape, database, table))
+        case SetSettings(_, settings, gone, profiles):
+            changed = {*gone, *(setting.name for setting in settings)}
+            kept = (setting for setting in shape.settings if setting.name not in changed)
+            rest = shape.profiles.difference(profiles)
+            return replace(shape, settings=(*kept, *settings), profiles=rest)
+        case SetQuota(_, quota):
+            return replace(shape, quota=quota)
+        case DropQuota():
+            return replace(shape, quota=())
+        case _:
+            assert_never(step)
+
+
+def _others(shape: Shape, database: str, table: str) -> tuple[RowFilter, ...]:
+    return tuple(f for f in shape.row_filters if (f.database, f.table) != (database, table))
 
 
 def _user(users: dict[str, UserState], name: str) -> UserState:

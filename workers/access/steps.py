@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from app.config.privileges import Privilege
-from workers.access.model import Home, Login
-
-Settings: TypeAlias = tuple[tuple[str, int | float | str | bool], ...]
+from workers.access.model import Home, Interval, Login, Setting
+from workers.access.reach import Grant as Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ class Settle:
 @dataclass(frozen=True, slots=True)
 class CreateRole:
     role: str
-    settings: Settings
+    settings: tuple[Setting, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +169,7 @@ class SetRowFilter:
     database: str
     table: str
     expression: str
+    restrictive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +181,46 @@ class DropRowFilter:
 
 @dataclass(frozen=True, slots=True)
 class SetSettings:
-    """Replace all settings of a role (ALTER ROLE … SETTINGS keeps none of the old ones)."""
+    """Set these settings of a role, and let go of those in `gone`, and of these profiles."""
 
     role: str
-    settings: Settings
+    settings: tuple[Setting, ...] = ()
+    gone: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TakeGrants:
+    """Take what a role holds and its definition does not give it."""
+
+    role: str
+    grants: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantParents:
+    role: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeParents:
+    role: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota:
+    """Create the role's quota if it is missing, and give it these limits, none in `gone`."""
+
+    role: str
+    quota: tuple[Interval, ...]
+    gone: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DropQuota:
+    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,15 +280,19 @@ Giving: TypeAlias = (
     | Release
 )
 UserStep: TypeAlias = Taking | Giving
-RoleStep: TypeAlias = (
-    CreateRole
-    | MarkRole
-    | RevokePrivilege
+ShapingStep: TypeAlias = (
+    RevokePrivilege
     | GrantPrivilege
     | SetRowFilter
     | DropRowFilter
     | SetSettings
+    | TakeGrants
+    | GrantParents
+    | RevokeParents
+    | SetQuota
+    | DropQuota
 )
+RoleStep: TypeAlias = CreateRole | MarkRole | ShapingStep
 Step: TypeAlias = UserStep | RoleStep
 
 TAKING = (RevokeRoles, RevokeAdmin, StripRoles, StripPrivileges, KillQueries, Lock, Hold, Drop)
@@ -264,6 +304,11 @@ ROLE_STEPS = (
     SetRowFilter,
     DropRowFilter,
     SetSettings,
+    TakeGrants,
+    GrantParents,
+    RevokeParents,
+    SetQuota,
+    DropQuota,
 )
 _S = TypeVar("_S", bound=UserStep)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal
 
 from app.clock import Clock
 from app.errors import StatementRefused
 from workers.access.guard import Tally
-from workers.access.model import Actual, UserState
+from workers.access.model import Actual, RoleDefinition, UserState
 from workers.access.statements import (
     Statement,
     census_query,
@@ -20,8 +20,10 @@ from workers.access.statements import (
     observe_query,
     parse_observation,
     parse_shown,
+    shapes_query,
     show_grants_query,
     show_users_query,
+    with_shapes,
 )
 from workers.access.statements.rendering import chunks
 from workers.clickhouse.pool import Pool, Session
@@ -48,6 +50,7 @@ class _Seen:
 
     at: float
     asked: frozenset[str]
+    shaped: frozenset[RoleDefinition]
     actual: Actual
 
 
@@ -71,10 +74,12 @@ class Target:
         names: Collection[str],
         roles: Collection[str],
         *,
+        definitions: Collection[RoleDefinition] = (),
         fresh: bool = True,
         log_comment: str = "",
     ) -> Actual:
-        """Return what exists of these users and roles, the marker role, and users named like roles.
+        """Return what exists of these users and roles, the marker role, and users named like roles;
+        of roles with `definitions` also their shapes.
 
         Without `fresh` roles may be as they were a moment ago, if the users are few: then SHOW
         tells what the users are, in less than half the time. Whoever is then refused something
@@ -84,20 +89,28 @@ class Target:
         before it sees, since all its connections go to one host.
         """
         wanted, asked = sorted(set(names)), frozenset(roles)
+        shaped = frozenset(one for one in definitions if not one.is_open)
         async with self._pool.session() as session:
-            if not fresh and (known := self._believed(asked, wanted)) is not None:
+            if not fresh and (known := self._believed(asked, shaped, wanted)) is not None:
                 users = await self._shown(session, wanted, log_comment)
                 if users is not None:
-                    return Actual(users, known.roles)
+                    return replace(known, users=users)
             actual = await self._asked(session, wanted, asked, log_comment)
-        self._seen = _Seen(self._clock.monotonic(), asked, actual)
+            if shaped:
+                sql = shapes_query(shaped, self.marker)
+                rows = await session.query(sql, log_comment=log_comment)
+                actual = with_shapes(actual, shaped, ((k, n, d) for k, n, d in rows))
+        self._seen = _Seen(self._clock.monotonic(), asked, shaped, actual)
         return actual
 
-    def _believed(self, asked: frozenset[str], names: Sequence[str]) -> Actual | None:
+    def _believed(
+        self, asked: frozenset[str], shaped: frozenset[RoleDefinition], names: Sequence[str]
+    ) -> Actual | None:
         seen = self._seen
         if seen is None or self._clock.monotonic() - seen.at > BELIEVED_S:
             return None
-        return seen.actual if asked <= seen.asked and 0 < len(names) <= FEW else None
+        is_known = asked <= seen.asked and shaped <= seen.shaped
+        return seen.actual if is_known and 0 < len(names) <= FEW else None
 
     async def _shown(
         self, session: Session, names: Sequence[str], log_comment: str

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.privileges import parse_privilege
-from workers.access.model import Actual, RoleDefinition, RoleRefusal, RoleState, UserState
+from workers.access.model import (
+    Actual,
+    Policy,
+    RoleDefinition,
+    RoleRefusal,
+    RoleState,
+    RowFilter,
+    Setting,
+    UserState,
+)
 from workers.access.roles import plan_roles
 from workers.access.simulate import simulate
 from workers.access.steps import (
@@ -24,10 +33,11 @@ from workers.access.steps import (
 )
 
 M = "scim_managed"
+POLICY = Policy(marker=M)
 READ, WRITE = parse_privilege("SELECT ON db.*"), parse_privilege("INSERT ON db.t")
-FILTER = ("db", "t", "tenant = 'acme'")
+FILTER = RowFilter("db", "t", "tenant = 'acme'")
 DEFINED = RoleDefinition(
-    "analyst", grants=(READ,), settings=(("max_threads", 4),), row_filters=(FILTER,)
+    "analyst", grants=(READ,), settings=(Setting("max_threads", 4),), row_filters=(FILTER,)
 )
 OURS = {M: RoleState(), "analyst": RoleState(marked=True)}
 UNMARKED = {M: RoleState(), "analyst": RoleState()}
@@ -84,10 +94,10 @@ CASES: dict[str, Case] = {
         OURS,
         DEFINED,
         [],
-        [SetSettings("analyst", ())],
+        [SetSettings("analyst", (), ("max_threads",))],
     ),
     "another filter": (
-        replace(DEFINED, row_filters=(("db", "t", "0"),)),
+        replace(DEFINED, row_filters=(RowFilter("db", "t", "0"),)),
         OURS,
         DEFINED,
         [],
@@ -114,13 +124,13 @@ def test_the_steps_for_a_role_are(
     steps: list[RoleStep],
 ) -> None:
     record = {"analyst": applied} if applied else {}
-    planned = plan_roles({"analyst": definition}, Actual({}, roles), record, M, intended)
+    planned = plan_roles({"analyst": definition}, Actual({}, roles), record, POLICY, intended)
     assert (list(planned.steps), planned.refusals) == (steps, ())
     assert planned.creates == tuple(s.role for s in steps if isinstance(s, CreateRole))
 
 
 def test_a_role_that_others_made_is_refused_and_not_changed() -> None:
-    planned = plan_roles({"analyst": DEFINED}, Actual({}, UNMARKED), {}, M)
+    planned = plan_roles({"analyst": DEFINED}, Actual({}, UNMARKED), {}, POLICY)
     error = "role 'analyst' exists and was not made by this software"
     assert (planned.steps, planned.refusals) == ((), (RoleRefusal("analyst", 493, error),))
 
@@ -130,13 +140,13 @@ def test_a_role_named_like_a_user_is_refused_since_a_grant_would_reach_the_user(
     roles: dict[str, RoleState],
 ) -> None:
     actual = Actual({"analyst": UserState(managed=False)}, roles)
-    planned = plan_roles({"analyst": DEFINED}, actual, {}, M)
+    planned = plan_roles({"analyst": DEFINED}, actual, {}, POLICY)
     error = "a user is named 'analyst' like the role"
     assert (planned.steps, planned.refusals) == ((), (RoleRefusal("analyst", None, error),))
 
 
 def test_a_role_that_left_the_configuration_stays_as_it_is() -> None:
-    assert plan_roles({}, Actual({}, OURS), {"analyst": DEFINED}, M).steps == ()
+    assert plan_roles({}, Actual({}, OURS), {"analyst": DEFINED}, POLICY).steps == ()
 
 
 NAMES = ("analyst", "writer")
@@ -155,10 +165,10 @@ def test_after_a_crash_anywhere_every_role_that_is_ours_gets_its_shape(
     data: st.DataObject,
 ) -> None:
     before = Actual({}, roles)
-    first = plan_roles(wanted, before, applied, M, intended)
+    first = plan_roles(wanted, before, applied, POLICY, intended)
     done = data.draw(st.integers(0, len(first.steps)), label="steps done before the crash")
     crashed = simulate(first.steps[:done], before)
-    again = plan_roles(wanted, crashed, applied, M, intended | set(first.creates))
+    again = plan_roles(wanted, crashed, applied, POLICY, intended | set(first.creates))
     after = simulate(again.steps, crashed)
     assert again.refusals == first.refusals
     refused = {refusal.name for refusal in first.refusals}
@@ -167,6 +177,8 @@ def test_after_a_crash_anywhere_every_role_that_is_ours_gets_its_shape(
     for name in refused:
         assert after.roles[name] == roles[name]
     assert (
-        plan_roles({n: d for n, d in wanted.items() if n not in refused}, after, wanted, M).steps
+        plan_roles(
+            {n: d for n, d in wanted.items() if n not in refused}, after, wanted, POLICY
+        ).steps
         == ()
     )

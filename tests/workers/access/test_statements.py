@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.privileges import parse_privilege
-from workers.access.model import Login, RoleDefinition
+from workers.access.model import (
+    Home,
+    Interval,
+    Login,
+    Method,
+    RoleDefinition,
+    RowFilter,
+    Setting,
+)
+from workers.access.reach import Grant as Held
 from workers.access.statements import (
     masked,
     provisioner_grants,
@@ -19,26 +28,38 @@ from workers.access.statements import (
     render_privilege,
 )
 from workers.access.steps import (
+    Adopt,
     Authenticate,
     Create,
     CreateRole,
     DefaultAll,
+    DefaultList,
     Drop,
+    DropQuota,
     DropRowFilter,
+    GiveBack,
     Grant,
+    GrantParents,
     GrantPrivilege,
     Hold,
     KillQueries,
     Lock,
     MarkRole,
+    Release,
     Rename,
+    Reopen,
+    RevokeAdmin,
+    RevokeParents,
     RevokePrivilege,
     RevokeRoles,
+    SetQuota,
     SetRowFilter,
     SetSettings,
+    Settle,
     Step,
     StripPrivileges,
     StripRoles,
+    TakeGrants,
     Unlock,
 )
 
@@ -138,8 +159,21 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
     "default all": (DefaultAll(TWO), ["ALTER USER `ana`, `bo@acme.example` DEFAULT ROLE ALL"]),
     "create role": (CreateRole("r", ()), ["CREATE ROLE `r`"]),
     "create role with settings": (
-        CreateRole("r", (("max_threads", 4), ("readonly", True), ("log_comment", "it's"))),
-        ["CREATE ROLE `r` SETTINGS `max_threads` = 4, `readonly` = 1, `log_comment` = 'it\\'s'"],
+        CreateRole(
+            "r",
+            (
+                Setting("max_threads", 4, min=1, max="8", const=True),
+                Setting("readonly", True),
+                Setting("log_comment", "it's"),
+                Setting("max_rows_to_read", max=9),
+            ),
+        ),
+        [
+            (
+                "CREATE ROLE `r` SETTINGS `max_threads` = 4 MIN 1 MAX '8' CONST, `readonly` = 1,"
+                " `log_comment` = 'it\\'s', `max_rows_to_read` MAX 9"
+            )
+        ],
     ),
     "mark": (MarkRole("r"), ["GRANT `m` TO `r`"]),
     "grant privilege": (
@@ -155,9 +189,12 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
         [
             (
                 "CREATE ROW POLICY IF NOT EXISTS `m:r` ON `db`.`t`"
-                " FOR SELECT USING (tenant = 'acme') TO `r`"
+                " FOR SELECT USING (tenant = 'acme') AS PERMISSIVE TO `r`"
             ),
-            "ALTER ROW POLICY `m:r` ON `db`.`t` FOR SELECT USING (tenant = 'acme') TO `r`",
+            (
+                "ALTER ROW POLICY `m:r` ON `db`.`t`"
+                " FOR SELECT USING (tenant = 'acme') AS PERMISSIVE TO `r`"
+            ),
         ],
     ),
     "no row filter": (
@@ -165,10 +202,113 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
         ["DROP ROW POLICY IF EXISTS `m:r` ON `db`.`t`"],
     ),
     "settings": (
-        SetSettings("r", (("max_execution_time", 1.5),)),
-        ["ALTER ROLE `r` SETTINGS `max_execution_time` = 1.5"],
+        SetSettings("r", (Setting("max_execution_time", 1.5),)),
+        ["ALTER ROLE `r` ADD SETTING `max_execution_time` = 1.5"],
     ),
-    "no settings": (SetSettings("r", ()), ["ALTER ROLE `r` SETTINGS NONE"]),
+    "no settings": (
+        SetSettings("r", (), ("a", "b"), ("p",)),
+        ["ALTER ROLE `r` DROP SETTING `a`, DROP SETTING `b`, DROP PROFILE 'p'"],
+    ),
+    "a restrictive filter": (
+        SetRowFilter("r", "db", "t", "1", restrictive=True),
+        [
+            (
+                "CREATE ROW POLICY IF NOT EXISTS `m:r` ON `db`.`t` FOR SELECT USING (1)"
+                " AS RESTRICTIVE TO `r`"
+            ),
+            "ALTER ROW POLICY `m:r` ON `db`.`t` FOR SELECT USING (1) AS RESTRICTIVE TO `r`",
+        ],
+    ),
+    "parents": (GrantParents("r", ("a", "b")), ["GRANT `a`, `b` TO `r`"]),
+    "no parents": (RevokeParents("r", ("a",)), ["REVOKE `a` FROM `r`"]),
+    "quota": (
+        SetQuota("r", (Interval(60, (("queries", 5), ("execution_time", 1.5))),), (3600,)),
+        [
+            (
+                "CREATE QUOTA IF NOT EXISTS `m:r` KEYED BY user_name"
+                " FOR INTERVAL 60 second MAX queries = 5, execution_time = 1.5 TO `r`"
+            ),
+            "ALTER QUOTA `m:r` FOR INTERVAL 3600 second NO LIMITS",
+            (
+                "ALTER QUOTA `m:r` KEYED BY user_name"
+                " FOR INTERVAL 60 second MAX queries = 5, execution_time = 1.5 TO `r`"
+            ),
+        ],
+    ),
+    "no quota": (DropQuota("r"), ["DROP QUOTA IF EXISTS `m:r`"]),
+    "what others gave": (
+        TakeGrants(
+            "r",
+            (
+                Held("SELECT", "d b", False, "t", False, "c"),
+                Held("CREATE USER", only="acme_", only_wildcard=True),
+                Held("SELECT", "logs", True, hand_on=True),
+            ),
+        ),
+        [
+            "REVOKE SELECT(`c`) ON `d b`.`t` FROM `r`",
+            "REVOKE CREATE USER ON `acme_`* FROM `r`",
+            "REVOKE GRANT OPTION FOR SELECT ON `logs`*.* FROM `r`",
+        ],
+    ),
+    "adopt": (Adopt(("ana", "bo")), ["GRANT `m` TO `ana`, `bo`"]),
+    "release": (Release(("ana",)), ["REVOKE `m` FROM `ana`"]),
+    "reopen": (
+        Reopen(("ana",), ("10.0.0.0/8", "like %.x", "localhost", "name h", "regexp .*"), None),
+        [
+            (
+                "ALTER USER `ana` VALID UNTIL 'infinity' HOST LOCAL, IP '10.0.0.0/8', NAME 'h',"
+                " REGEXP '.*', LIKE '%.x'"
+            )
+        ],
+    ),
+    "give back": (
+        GiveBack(("ana",), ("GRANT SELECT ON d.* WITH GRANT OPTION", "REVOKE SELECT(c) ON d.t")),
+        [
+            "GRANT SELECT ON d.* TO `ana` WITH GRANT OPTION",
+            "REVOKE SELECT(c) ON d.t FROM `ana`",
+        ],
+    ),
+    "a list of default roles": (
+        DefaultList(("ana",), ("r", "s")),
+        ["ALTER USER `ana` DEFAULT ROLE `r`, `s`"],
+    ),
+    "no default role": (DefaultList(("ana",), ()), ["ALTER USER `ana` DEFAULT ROLE NONE"]),
+    "dormant roles": (
+        DefaultAll(("ana",), ("r", "s")),
+        ["ALTER USER `ana` DEFAULT ROLE ALL EXCEPT `r`, `s`"],
+    ),
+    "roles to hand on": (
+        Grant(("ana",), ("r",), admin=True),
+        ["GRANT `r` TO `ana` WITH ADMIN OPTION"],
+    ),
+    "not to hand on": (
+        RevokeAdmin(("ana",), ("r",)),
+        ["REVOKE ADMIN OPTION FOR `r` FROM `ana`"],
+    ),
+    "a home": (
+        Settle(("ana",), Home("d b", frozenset({"p", "q"})), ("o",)),
+        ["ALTER USER `ana` DEFAULT DATABASE `d b` DROP PROFILES 'o' ADD PROFILES 'p', 'q'"],
+    ),
+    "no home": (Settle(("ana",), Home(), ()), ["ALTER USER `ana` DEFAULT DATABASE NONE"]),
+    "several methods from some hosts": (
+        Authenticate(
+            ("ana",),
+            Login(
+                "kerberos",
+                beside=(Method("ssh_key", (("key", "ssh-ed25519 AAAA"), ("key", "ssh-rsa BBBB"))),),
+                until=2_000_000_000,
+                hosts=("10.0.0.0/8", "localhost"),
+            ),
+        ),
+        [
+            (
+                "ALTER USER `ana` IDENTIFIED WITH kerberos VALID UNTIL '2033-05-18T03:33:20Z',"
+                " ssh_key BY KEY 'AAAA' TYPE 'ssh-ed25519', KEY 'BBBB' TYPE 'ssh-rsa'"
+                " VALID UNTIL '2033-05-18T03:33:20Z' HOST LOCAL, IP '10.0.0.0/8'"
+            )
+        ],
+    ),
 }
 
 
@@ -324,7 +464,7 @@ def test_the_provisioner_gets_what_the_statements_need_and_what_roles_hand_out()
     definition = RoleDefinition(
         "analyst",
         grants=(parse_privilege("SELECT ON analytics.*"),),
-        row_filters=(("analytics", "orders", "1"),),
+        row_filters=(RowFilter("analytics", "orders", "1"),),
     )
     assert provisioner_grants("provisioner", [definition]) == (
         "GRANT CREATE USER, ALTER USER, DROP USER ON *.* TO `provisioner`",

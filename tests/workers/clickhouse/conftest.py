@@ -10,7 +10,7 @@ import pytest
 
 from app.clock import Clock
 from app.config.privileges import parse_privilege
-from workers.access.model import RoleDefinition
+from workers.access.model import Interval, RoleDefinition, RowFilter, Setting
 from workers.access.statements import provisioner_grants, quote_identifier
 from workers.clickhouse.pool import Endpoint, Pool
 from workers.clickhouse.target import Target
@@ -66,12 +66,20 @@ def definition(tag: str) -> RoleDefinition:
         f"{tag}analyst",
         grants=tuple(map(parse_privilege, grants)),
         settings=(
-            ("max_memory_usage", 10**10),
-            ("max_execution_time", 1.5),
-            ("readonly", True),
-            ("log_comment", "a'b\\c"),
+            Setting("max_memory_usage", 10**10, min=1, max="20G"),
+            Setting("max_execution_time", 1.5, const=True),
+            Setting("readonly", True),
+            Setting("log_comment", "a'b\\c"),
+            Setting("max_threads", max=8),
         ),
-        row_filters=(("analytics", "orders", "tenant = 'acme'"),),
+        row_filters=(
+            RowFilter("analytics", "orders", "tenant = 'acme' AND (a=1 OR lower(`x y`) LIKE 'a%')"),
+            RowFilter("analytics", "items", "1", restrictive=True),
+        ),
+        quota=(
+            Interval(60, (("queries", 10), ("execution_time", 1.5))),
+            Interval(3600, (("errors", 4),)),
+        ),
     )
 
 

@@ -243,14 +243,16 @@ async def test_a_defined_role_is_made_changed_and_made_again(
     target: Target, sql: Sql, definition: RoleDefinition
 ) -> None:
     name, marker = definition.name, target.marker
+    policy = Policy(marker=marker)
 
     async def keep_in_shape(now: RoleDefinition, applied: dict[str, RoleDefinition]) -> Shape:
-        planned = plan_roles({name: now}, await target.observe((), [name]), applied, marker)
-        assert planned.refusals == ()
+        actual = await target.observe((), [name], definitions=[now])
+        planned = plan_roles({name: now}, actual, applied, policy)
+        assert (planned.refusals, planned.foreign) == ((), ())
         assert await carry_out(target, planned.steps) == ()
-        after = await target.observe((), [name])
+        after = await target.observe((), [name], definitions=[now])
         assert after.roles[name].marked
-        assert plan_roles({name: now}, after, {name: now}, marker).steps == ()
+        assert plan_roles({name: now}, after, {name: now}, policy).steps == ()
         return await shape(sql, name)
 
     whole = await keep_in_shape(definition, {})
@@ -262,9 +264,15 @@ async def test_a_defined_role_is_made_changed_and_made_again(
         f"GRANT dictGet ON `a\\`b`.`it's` TO {name}",
         f"GRANT {marker} TO {name}",
     }
-    assert "max_memory_usage = 10000000000" in whole.create
-    assert whole.policies == [(f"{marker}:{name}", "(tenant = 'acme')")]
-    less = replace(definition, grants=definition.grants[1:], settings=(), row_filters=())
+    assert "max_memory_usage = 10000000000 MIN 1 MAX 20000000000" in whole.create
+    assert "max_execution_time = 1.5 CONST" in whole.create
+    assert {condition for _, condition in whole.policies} == {
+        "((tenant = 'acme') AND ((a = 1) OR (lower(`x y`) LIKE 'a%')))",
+        "(1)",
+    }
+    ((quota,),) = await sql(f"SHOW CREATE QUOTA {quote_identifier(f'{marker}:{name}')}")
+    assert "1 minute MAX queries = 10, execution_time = 1.5" in str(quota)
+    less = replace(definition, grants=definition.grants[1:], settings=(), row_filters=(), quota=())
     narrowed = await keep_in_shape(less, {name: definition})
     assert f"GRANT SELECT(id) ON analytics.orders TO {name}" in narrowed.grants
     assert f"GRANT SELECT ON analytics.* TO {name}" not in narrowed.grants
@@ -287,7 +295,7 @@ async def test_a_grant_within_a_wider_one_goes_without_a_hole(
     applied: dict[str, RoleDefinition] = {}
     for defined in (both, one):
         actual = await target.observe((), [role])
-        steps = plan_roles({role: defined}, actual, applied, target.marker).steps
+        steps = plan_roles({role: defined}, actual, applied, Policy(marker=target.marker)).steps
         assert await carry_out(target, steps) == ()
         applied = {role: defined}
     grants = await sql(f"SHOW GRANTS FOR {quote_identifier(role)}")
@@ -373,9 +381,8 @@ async def test_a_role_that_others_made_meanwhile_gets_nothing(
     target: Target, sql: Sql, definition: RoleDefinition
 ) -> None:
     name = definition.name
-    steps = plan_roles(
-        {name: definition}, await target.observe((), [name]), {}, target.marker
-    ).steps
+    actual = await target.observe((), [name])
+    steps = plan_roles({name: definition}, actual, {}, Policy(marker=target.marker)).steps
     await sql(f"CREATE ROLE {quote_identifier(name)}")
     failures = await carry_out(target, steps)
     assert [(f.name, f.is_role, f.code) for f in failures] == [(name, True, 493)]

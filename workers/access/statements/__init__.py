@@ -10,6 +10,7 @@ from workers.access.statements.observing import (
 from workers.access.statements.quoting import masked, quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
 from workers.access.statements.rights import Right, needed_rights, provisioner_grants
+from workers.access.statements.shaping import shapes_query, with_shapes
 from workers.access.statements.showing import (
     cut_grant,
     parse_shown,
@@ -34,6 +35,8 @@ __all__ = [
     "quote_literal",
     "render",
     "render_privilege",
+    "shapes_query",
     "show_grants_query",
     "show_users_query",
+    "with_shapes",
 ]

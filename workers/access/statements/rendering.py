@@ -8,7 +8,17 @@ from typing import assert_never
 
 from app.config.privileges import Privilege
 from app.scim.password import parse_hashed
-from workers.access.model import LOCAL, Home, HostKind, Login, Method, kind_of
+from workers.access.model import (
+    LOCAL,
+    Home,
+    HostKind,
+    Interval,
+    Login,
+    Method,
+    Setting,
+    kind_of,
+)
+from workers.access.reach import Grant as Held
 from workers.access.statements.quoting import (
     HELD,
     PAST,
@@ -27,9 +37,11 @@ from workers.access.steps import (
     DefaultAll,
     DefaultList,
     Drop,
+    DropQuota,
     DropRowFilter,
     GiveBack,
     Grant,
+    GrantParents,
     GrantPrivilege,
     Hold,
     KillQueries,
@@ -39,15 +51,17 @@ from workers.access.steps import (
     Rename,
     Reopen,
     RevokeAdmin,
+    RevokeParents,
     RevokePrivilege,
     RevokeRoles,
+    SetQuota,
     SetRowFilter,
     SetSettings,
-    Settings,
     Settle,
     Step,
     StripPrivileges,
     StripRoles,
+    TakeGrants,
     Unlock,
     narrow,
 )
@@ -201,28 +215,57 @@ def _of_role(
     | GrantPrivilege
     | SetRowFilter
     | DropRowFilter
-    | SetSettings,
+    | SetSettings
+    | TakeGrants
+    | GrantParents
+    | RevokeParents
+    | SetQuota
+    | DropQuota,
     marker: str,
 ) -> tuple[str, ...]:
     role = quote_identifier(step.role)
     match step:
         case CreateRole(_, settings):
-            return (f"CREATE ROLE {role}" + (f" SETTINGS {_settings(settings)}" * bool(settings)),)
+            its = ", ".join(map(_setting, settings))
+            return (f"CREATE ROLE {role}" + (f" SETTINGS {its}" if its else ""),)
         case MarkRole():
             return (f"GRANT {quote_identifier(marker)} TO {role}",)
         case RevokePrivilege(_, privilege):
             return (f"REVOKE {render_privilege(privilege)} FROM {role}",)
         case GrantPrivilege(_, privilege):
             return (f"GRANT {render_privilege(privilege)} TO {role}",)
-        case SetRowFilter(_, database, table, expression):
+        case TakeGrants(_, grants):
+            return tuple(f"REVOKE {_held(grant)} FROM {role}" for grant in grants)
+        case GrantParents(_, parents):
+            return (f"GRANT {identifiers(parents)} TO {role}",)
+        case RevokeParents(_, parents):
+            return (f"REVOKE {identifiers(parents)} FROM {role}",)
+        case SetQuota(_, quota, gone):
+            name = quote_identifier(f"{marker}:{step.role}")
+            rest = f"{name} KEYED BY user_name {', '.join(_intervals(quota))} TO {role}"
+            ends = ", ".join(f"FOR INTERVAL {seconds:d} second NO LIMITS" for seconds in gone)
+            return (
+                f"CREATE QUOTA IF NOT EXISTS {rest}",
+                *((f"ALTER QUOTA {name} {ends}",) if gone else ()),
+                f"ALTER QUOTA {rest}",
+            )
+        case DropQuota():
+            return (f"DROP QUOTA IF EXISTS {quote_identifier(f'{marker}:{step.role}')}",)
+        case SetRowFilter(_, database, table, expression, restrictive):
             policy = _row_policy(marker, step.role, database, table)
-            rest = f"{policy} FOR SELECT USING ({expression}) TO {role}"
+            kind = "RESTRICTIVE" if restrictive else "PERMISSIVE"
+            rest = f"{policy} FOR SELECT USING ({expression}) AS {kind} TO {role}"
             return (f"CREATE ROW POLICY IF NOT EXISTS {rest}", f"ALTER ROW POLICY {rest}")
         case DropRowFilter(_, database, table):
             policy = _row_policy(marker, step.role, database, table)
             return (f"DROP ROW POLICY IF EXISTS {policy}",)
-        case SetSettings(_, settings):
-            return (f"ALTER ROLE {role} SETTINGS {_settings(settings) or 'NONE'}",)
+        case SetSettings(_, settings, gone, profiles):
+            changes = [
+                *(f"DROP SETTING {quote_identifier(name)}" for name in gone),
+                *(f"DROP PROFILE {quote_literal(name)}" for name in profiles),
+                *(f"ADD SETTING {_setting(setting)}" for setting in settings),
+            ]
+            return (f"ALTER ROLE {role} {', '.join(changes)}",)
         case _:
             assert_never(step)
 
@@ -248,8 +291,31 @@ def _pattern(name: str, *, wildcard: bool) -> str:
     return (quote_identifier(name) if name else "") + ("*" if wildcard else "")
 
 
-def _settings(settings: Settings) -> str:
-    return ", ".join(f"{quote_identifier(name)} = {_value(value)}" for name, value in settings)
+def _held(grant: Held) -> str:
+    """Return the part of a REVOKE before FROM. Raises ValueError for what is no privilege."""
+    if not all(char.isalnum() or char in " _" for char in grant.access):
+        raise ValueError(f"{grant.access!r} is no privilege")
+    access = grant.access + (f"({quote_identifier(grant.column)})" if grant.column else "")
+    if grant.only:
+        on = _pattern(grant.only, wildcard=grant.only_wildcard)
+    else:
+        database = _pattern(grant.database, wildcard=grant.database_wildcard)
+        on = f"{database}.{_pattern(grant.table, wildcard=grant.table_wildcard)}"
+    return f"{'GRANT OPTION FOR ' if grant.hand_on else ''}{access} ON {on}"
+
+
+def _intervals(quota: Sequence[Interval]) -> Iterator[str]:
+    for seconds, limits in quota:
+        most = ", ".join(f"{name} = {amount!r}" for name, amount in limits)
+        yield f"FOR INTERVAL {seconds:d} second MAX {most}"
+
+
+def _setting(setting: Setting) -> str:
+    text = quote_identifier(setting.name)
+    text += "" if setting.value is None else f" = {_value(setting.value)}"
+    text += "" if setting.min is None else f" MIN {_value(setting.min)}"
+    text += "" if setting.max is None else f" MAX {_value(setting.max)}"
+    return text + " CONST" * setting.const
 
 
 def _value(value: int | float | str | bool) -> str:  # noqa: PYI041

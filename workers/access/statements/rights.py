@@ -12,6 +12,7 @@ from workers.access.statements.rendering import render_privilege
 
 _USERS = ("CREATE USER", "ALTER USER", "DROP USER")
 _ROLES = ("CREATE ROLE", "ALTER ROLE", "ROLE ADMIN")
+_QUOTAS = ("CREATE QUOTA", "ALTER QUOTA", "DROP QUOTA")
 _ROW_POLICIES = ("CREATE ROW POLICY", "ALTER ROW POLICY", "DROP ROW POLICY")
 
 # What the account holds itself: (access type, database, table, column, is a partial revoke, may be
@@ -54,11 +55,8 @@ def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, 
     out, the account must hold itself with the right to hand it on.
     """
     given = {Right(privilege, hand_on=True) for d in definitions for privilege in d.grants}
-    filtered = {
-        (database, table)
-        for definition in definitions
-        for database, table, _ in definition.row_filters
-    }
+    filtered = {(one.database, one.table) for d in definitions for one in d.row_filters}
+    has_quotas = any(definition.quota for definition in definitions)
     return (
         Right(_everywhere(*_USERS)),
         Right(_everywhere(*_ROLES)),
@@ -66,6 +64,10 @@ def needed_rights(definitions: Collection[RoleDefinition] = ()) -> tuple[Right, 
         *(Right(_on("system", table, "SELECT")) for table in (*_READ, *_READ_BY_DOCTOR)),
         *sorted(given, key=lambda right: right.statement("-")),
         *(Right(_on(database, table, *_ROW_POLICIES)) for database, table in sorted(filtered)),
+        *(
+            (Right(_everywhere(*_QUOTAS)), Right(_on("system", "quota_limits", "SELECT")))
+            * has_quotas
+        ),
     )
 
 
