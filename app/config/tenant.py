@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import ErrorDetails
@@ -209,8 +209,6 @@ class Tenant(Section):
     roles: Mapping[Text, RoleDefinition] = {}
     schemas: Mapping[Urn, DeclaredSchema] = {}
     applied_state: Literal["request", "default"] = "request"
-
-    later: ClassVar[Mapping[tuple[str, object], str]] = {}
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
