@@ -138,7 +138,7 @@ class Drift(Section):
 class Events(Section):
     """How long events stay in Redis once every lane, and the ledger, has them.
 
-    `keep_seconds`: identity providers may repeat a request for so long and meet their first one.
+    `keep_seconds`: how long beyond that, to be looked into.
     `max_waiting`: a lane that is further behind goes through the whole directory instead.
     """
 

@@ -30,7 +30,7 @@ _strings = msgspec.json.Decoder(list[str]).decode
 NO_MEMBERS = MemberChange(replace=None, add=(), remove=())
 NO_SECRET = "-"  # noqa: S105 - as a secret: there is none from now on
 _TRIES = 20  # large changes of a group whose members others change
-_HOLD = 2  # tries after which the others wait
+_HOLD = 3  # tries after which the others wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +236,7 @@ class Directory(Reader):
                     if stage is None:
                         stage = Stage(self._link, self._keys, commit.id)
                         await stage.begin()
+                        continue  # what was read may be older than what `begin` cleaned up
                     await stage.bring_to(after, held.scores, hold=attempt >= _HOLD)
                     staged = _Staged(stage.token, encode(added), encode(removed))
                     return await self._commit(commit, NO_MEMBERS, seen, staged)

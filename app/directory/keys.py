@@ -13,7 +13,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     KINDs                   zset: id by the seq of its creation, the order of lists
     KINDs:NAME              hash: folded name -> id, unique (`users:userName`, see `KINDS`)
     KINDs:externalId        zset: `value NUL id`, ordered by bytes
-    members:GROUP           zset: member id by the seq that added it, or the last one before that
+    members:GROUP           zset: member id by the seq that added it; until `settle`, one before
     memberof:MEMBER         set: group ids; of a group in `unsettled`, `members` alone decides
     pending                 zset: `group NUL member` by ms since when the member is no resource;
                             of a group in `unsettled`, `members` alone decides

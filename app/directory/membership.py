@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +13,7 @@ from app.directory.record import parse_stored
 
 CHUNK = 2000  # ids in one call: about 1 ms of Redis
 _TRIES = 5
+_PAUSE_S = 0.02  # after the first try; each is twice as long as the one before
 
 T = TypeVar("T")
 
@@ -34,27 +36,39 @@ def chunks(whole: Sequence[T]) -> Iterator[Sequence[T]]:
 
 async def read_members(link: Link, keys: Keys, group_id: str) -> Members:
     """Return the members. A group that changes all the time is read in one call at last."""
-    for _ in range(_TRIES):
-        version, scores = await _part(link, keys, group_id, 0, CHUNK)
+    for attempt in range(_TRIES):
+        moment, scores = await _part(link, keys, group_id, 0, CHUNK)
         more = len(scores) == CHUNK
         while more:
             now, part = await _part(link, keys, group_id, len(scores), CHUNK)
             scores |= part
-            more = now == version and len(part) == CHUNK
-            if now != version:
+            more = now == moment and len(part) == CHUNK
+            if now != moment:
                 break
         else:
-            return Members(version, scores)
-    return Members(*await _part(link, keys, group_id, 0, 0))
+            return Members(moment.version, scores)
+        await asyncio.sleep(_PAUSE_S * 2**attempt)
+    moment, scores = await _part(link, keys, group_id, 0, 0)
+    return Members(moment.version, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What changes with a group's members, and with their order (`settle`)."""
+
+    version: int | None
+    settling: bytes | None
 
 
 async def _part(
     link: Link, keys: Keys, group_id: str, start: int, count: int
-) -> tuple[int | None, dict[str, float]]:
-    """Return the group's version, and `count` members from `start` on (0: all of them)."""
+) -> tuple[_Moment, dict[str, float]]:
+    """Return the moment, and `count` members from `start` on (0: all of them)."""
     pipe = link.redis.pipeline(transaction=True)
     pipe.get(keys.resource("group", group_id))
     pipe.zrange(keys.members(group_id), start, start + count - 1, withscores=True)
-    raw, rows = await link.call(pipe.execute())
+    pipe.hget(keys.unsettled, group_id)
+    raw, rows, unsettled = await link.call(pipe.execute())
     version = parse_stored(group_id, raw).version if raw else None
-    return version, {i.decode(): score for i, score in rows}
+    settling = unsettled if unsettled and unsettled.startswith(b" ") else None  # no token
+    return _Moment(version, settling), {i.decode(): score for i, score in rows}

@@ -51,13 +51,13 @@ async def unsettled(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]
 
 
 class Stage:
-    """What a group's members are to be. `seq`: the last one when it was begun."""
+    """What a group's members are to be. `score`: of those who come, until `settle` knows better."""
 
     def __init__(self, link: Link, keys: Keys, group_id: str) -> None:
         self._link, self._keys, self._group = link, keys, group_id
         self._put: dict[str, float] = {}
         self.token = uuid.uuid4().hex
-        self.seq = 0
+        self.score = 0.0
 
     async def begin(self) -> None:
         """Wait for another large change of the group to end. Raises Unavailable if it does not."""
@@ -66,7 +66,7 @@ class Stage:
                 while True:
                     code, *rest = await self._run("stage_begin", LEASE_MS)
                     if code == b"ok":
-                        self.seq = int(rest[0])
+                        self.score = int(rest[0]) + 0.5
                         return
                     if code == b"unsettled":
                         await settle(self._link, self._keys, self._group)
@@ -95,7 +95,7 @@ class Stage:
         self, members: Iterable[str], scores: Mapping[str, float]
     ) -> tuple[dict[str, float], list[str], list[str]]:
         """Return what is to be staged, and what of it is not yet, or not any more."""
-        wanted = {i: scores.get(i, self.seq) for i in members}
+        wanted = {i: scores.get(i, self.score) for i in members}
         put = [i for i, score in wanted.items() if self._put.get(i) != score]
         return wanted, put, [i for i in self._put if i not in wanted]
 
@@ -103,7 +103,7 @@ class Stage:
         self, put: Sequence[str], drop: Sequence[str], scores: Mapping[str, float], *, hold: bool
     ) -> None:
         part = {
-            "put": [value for i in put for value in (i, scores.get(i, self.seq))],
+            "put": [value for i in put for value in (i, scores.get(i, self.score))],
             "new": [i for i in put if i not in scores],
             "drop": list(drop),
         }

@@ -82,12 +82,19 @@ end
 
 -- Returns the large change of the group's members that is under way or still to be cleaned up, or
 -- nil. `token`: whose it is, '' once it is decided. `live`: its writer was heard of lately.
--- `held`: others have to wait for it.
+-- `held`: others have to wait for it. `from`: the last seq when it was begun; the score of those who
+-- come is between this and the next one, until they get that of their event, `to`.
 local function stage_of(group)
   local raw = redis.call('HGET', unsettled, group)
   if not raw then return nil end
-  local token, till, held = string.match(raw, '^(%S*) (%d+) (%d)$')
-  return {token = token, live = tonumber(till) > now_ms(), held = held == '1'}
+  local token, till, held, from, to = string.match(raw, '^(%S*) (%d+) (%d) (%d+) (%d+)$')
+  return {token = token, till = tonumber(till), live = tonumber(till) > now_ms(), held = held == '1',
+    from = tonumber(from), to = tonumber(to)}
+end
+
+local function set_stage(group, token, till, held, from, to)
+  redis.call('HSET', unsettled, group,
+    string.format('%s %.0f %s %.0f %.0f', token, till, held, from, to))
 end
 
 -- Takes `group` from the groups of `ids`, which have left it. Returns those who are staged to be

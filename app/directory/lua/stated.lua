@@ -16,7 +16,8 @@ if kind == 'group' then
   local found = redis.call('ZRANGE', prefix .. 'members:' .. id, 0, -1, 'WITHSCORES')
   for at = 1, #found, 2 do
     members[#members + 1] = found[at]
-    scores[#scores + 1] = tonumber(found[at + 1])
+    local score = tonumber(found[at + 1])
+    scores[#scores + 1] = score % 1 == 0 and score or stage_of(id).to  -- see `settle`
   end
   local linked = redis.call('HGETALL', prefix .. 'links')
   for at = 1, #linked, 2 do
