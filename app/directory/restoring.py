@@ -86,12 +86,22 @@ class Restoring:
             await self._link.call(pipe.execute())
 
     async def end(
-        self, links: Mapping[str, str], targets: Sequence[str], *, seq: int, head: str, now_ms: int
+        self,
+        links: Mapping[str, str],
+        likes: Mapping[str, str],
+        targets: Sequence[str],
+        *,
+        seq: int,
+        head: str,
+        now_ms: int,
     ) -> None:
         """Let go of the directory: lanes go through it as a whole, the ledger goes on behind it."""
         pipe = self._link.redis.pipeline(transaction=True)
         if links:
             pipe.hset(self._keys.links, mapping=dict(links))
+        for group, name in likes.items():
+            known = {f"name:{fold(name)}": group, f"id:{group}": f"{fold(name)}\0{name}"}
+            pipe.hset(self._keys.likes, mapping=known)
         written = {"cursor": str(seq), "head": head, "stated": f"done:{now_ms}"}
         pipe.hset(self._keys.lane("lane", LEDGER), mapping=written)
         for target in targets:

@@ -9,6 +9,8 @@ import msgspec
 
 from workers.ledger.chain import LedgerEvent
 
+_LIKE = "like"  # alone: by the name that the event gives; with a name behind it: by that one
+
 
 class _External(msgspec.Struct):
     external_id: str = msgspec.field(name="externalId", default="")
@@ -43,13 +45,15 @@ class Resource:
 @dataclass(slots=True)
 class History:
     """What the events so far, in their order, have made. `added_ms`: when each seq happened that
-    somebody is a member since; of the members of a stated group it is not known.
+    somebody is a member since; of the members of a stated group it is not known. `links`: group id
+    by key of the role map; `likes`: the name that a group gives something for, by its id.
     """
 
     seq: int = 0
     hash: str = ""
     resources: dict[str, Resource] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    likes: dict[str, str] = field(default_factory=dict)
     added_ms: dict[int, int] = field(default_factory=dict)
 
     def apply(self, events: Iterable[LedgerEvent]) -> None:
@@ -91,7 +95,16 @@ class History:
         if event.added:
             resource.members |= dict.fromkeys(event.added, event.seq)
             self.added_ms[event.seq] = event.at_ms
-        self.links |= dict.fromkeys(event.links, event.resource_id)
+        self._link(event)
+
+    def _link(self, event: LedgerEvent) -> None:
+        for link in event.links:
+            if link == _LIKE:
+                self.likes.setdefault(event.resource_id, event.name)
+            elif link.startswith(f"{_LIKE}:"):
+                self.likes[event.resource_id] = link.removeprefix(f"{_LIKE}:")
+            else:
+                self.links[link] = event.resource_id
 
     def _state(self, resource: Resource, event: LedgerEvent) -> None:
         resource.name, resource.document = event.name, event.after
@@ -99,7 +112,7 @@ class History:
         resource.version, resource.modified_ms = event.version, event.modified_ms
         resource.document_version = event.document_version
         resource.members = dict(zip(event.added, event.scores, strict=True))
-        self.links |= dict.fromkeys(event.links, event.resource_id)
+        self._link(event)
 
     def _delete(self, event: LedgerEvent) -> None:
         self.resources.pop(event.resource_id, None)
@@ -109,3 +122,4 @@ class History:
                 resource.version, resource.modified_ms = event.seq, event.at_ms
         if event.type == "group":
             self.links = {k: i for k, i in self.links.items() if i != event.resource_id}
+            self.likes.pop(event.resource_id, None)

@@ -62,7 +62,12 @@ async def restore(
             await restoring.members(resource.id, resource.members, waiting)
         progress("resources", start + len(some))
     await restoring.end(
-        history.links, targets, seq=history.seq, head=history.hash, now_ms=Clock().now_ms()
+        history.links,
+        history.likes,
+        targets,
+        seq=history.seq,
+        head=history.hash,
+        now_ms=Clock().now_ms(),
     )
 
 

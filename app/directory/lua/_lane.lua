@@ -33,3 +33,11 @@ local function set_state(state)
     redis.call('HSET', lane, 'state', state, 'since', now_ms())
   end
 end
+
+-- The ledger is told of groups by their events; what became of them without one it is told again.
+local function state_groups()
+  local stated = redis.call('HGET', prefix .. 'lane:+ledger', 'stated')
+  if stated and string.sub(stated, 1, 5) ~= 'user:' then
+    redis.call('HSET', prefix .. 'lane:+ledger', 'stated', 'group:0')
+  end
+end

@@ -21,4 +21,5 @@ for _, group in ipairs(cjson.decode(ARGV[2])) do
     end
   end
 end
+if #known > 0 and ARGV[3] ~= '1' then state_groups() end
 return known

@@ -21,4 +21,5 @@ for _, key in ipairs(cjson.decode(ARGV[2])) do
     linked[#linked + 1], linked[#linked + 2] = key, group
   end
 end
+if #linked > 0 and ARGV[3] ~= '1' then state_groups() end
 return linked

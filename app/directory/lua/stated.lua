@@ -23,6 +23,10 @@ if kind == 'group' then
   for at = 1, #linked, 2 do
     if linked[at + 1] == id then links[#links + 1] = linked[at] end
   end
+  local like = redis.call('HGET', prefix .. 'likes', 'id:' .. id)
+  if like then
+    links[#links + 1] = 'like:' .. string.sub(like, string.find(like, '\0', 1, true) + 1)
+  end
 end
 local seq = redis.call('INCR', KEYS[1])
 append(seq, now_ms(), ARGV[3], tell({

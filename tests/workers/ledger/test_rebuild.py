@@ -31,6 +31,7 @@ PARTS = (
     "memberof:",
     "pending",
     "links",
+    "likes",
 )
 
 
@@ -98,7 +99,7 @@ async def live(told: Told, rng: random.Random, changes: int) -> None:
             case "group":
                 some = rng.sample(users, min(len(users), 3))
                 unknown = [f"unknown-{number}"] if rng.random() < 0.3 else []
-                keys = (f"name:g{number}",) if rng.random() < 0.5 else ()
+                keys = rng.choice([(f"name:g{number}",), ("like",), ()])
                 groups.append(await told.group(f"G{number}", *some, *unknown, keys=keys))
             case "change" if users:
                 await told.set_user(rng.choice(users), active=rng.random() < 0.5, title=str(number))
@@ -206,3 +207,27 @@ async def test_a_ledger_that_knows_nothing_is_told_as_such(told: Told, rebuild: 
     assert code == 1
     assert "no event" in said
     assert not await told.link.redis.exists(Keys(told.tenant).lane("lane", LEDGER))
+
+
+async def test_a_link_that_was_made_without_an_event_is_rebuilt_too(
+    told: Told, rebuild: Any
+) -> None:
+    """The role map came to name a group that was there; then the group was renamed."""
+    group, other = await told.group("Data"), await told.group("Science")
+    await told.write()
+    lane = LaneStore(told.link, told.tenant, "main")
+    await lane.link_groups(["name:data"])
+    await lane.like_groups(lambda name: name == "science")
+    await told.write()
+    for one in (group, other):
+        stored = await told.directory.get("group", one)
+        assert stored is not None
+        renamed = stored.document | {"displayName": f"{one} renamed"}
+        await told.directory.update("group", stored, renamed, ORIGIN)
+    await told.write()
+    before = await directory(told)
+    assert before["links"] == {b"name:data": group.encode()}
+    assert before["likes"][b"name:science"] == other.encode()
+    await lose(told)
+    assert (await rebuild())[0] == 0
+    assert await directory(told) == before
