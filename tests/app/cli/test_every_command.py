@@ -1,12 +1,14 @@
-"""Every command as somebody new tries it: wrong usage, wrong configuration, no Redis, no target.
+"""Every command as somebody new tries it: wrong usage or configuration, nobody there, no rights.
 
 A new command falls into these tests by itself; `GIVEN` has a word for each kind of argument.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +19,10 @@ import pytest
 
 from app.cli.main import cli, main
 from app.sandbox.ports import choose_ports
+from workers.clickhouse.pool import Endpoint, Pool
 
 if TYPE_CHECKING:
-    from tests.conftest import RedisServer
+    from tests.conftest import ClickHouseServer, RedisServer
 
 FILE = """
 [redis]
@@ -164,6 +167,32 @@ def test_without_a_target_it_says_so(
     file = tmp_path / "clickhouse-scim.toml"
     file.write_text(FILE.format(redis=redis_server.port, clickhouse=ports["clickhouse"]))
     code, out, err = run([*arguments(name), "--config", str(file)], capsys)
+    check_told(code, out, err, codes={0, 1, 2})
+
+
+@pytest.fixture
+def powerless(tmp_path: Path, redis_server: RedisServer, clickhouse: ClickHouseServer) -> Path:
+    """A configuration whose account may log in on the target, and nothing else."""
+    name = f"powerless_{uuid.uuid4().hex[:8]}"
+
+    async def make() -> None:
+        pool = Pool(Endpoint(hosts=((clickhouse.host, clickhouse.port),), user="default"))
+        async with pool.session() as session:
+            await session.query(f"CREATE USER {name} IDENTIFIED WITH no_password")
+        await pool.close()
+
+    asyncio.run(make())
+    file = tmp_path / "clickhouse-scim.toml"
+    text = FILE.format(redis=redis_server.port, clickhouse=clickhouse.port)
+    file.write_text(text.replace("connect_seconds", f'user = "{name}"\nconnect_seconds'))
+    return file
+
+
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_without_rights_on_a_target_it_says_so(
+    name: str, powerless: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run([*arguments(name), "--config", str(powerless)], capsys)
     check_told(code, out, err, codes={0, 1, 2})
 
 
