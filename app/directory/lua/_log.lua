@@ -83,18 +83,18 @@ end
 -- Returns the large change of the group's members that is under way or still to be cleaned up, or
 -- nil. `token`: whose it is, '' once it is decided. `live`: its writer was heard of lately.
 -- `held`: others have to wait for it. `from`: the last seq when it was begun; the score of those who
--- come is between this and the next one, until they get that of their event, `to`.
+-- come is between this and the next one, until they get that of their event, `to`; `at`: its time.
 local function stage_of(group)
   local raw = redis.call('HGET', unsettled, group)
   if not raw then return nil end
-  local token, till, held, from, to = string.match(raw, '^(%S*) (%d+) (%d) (%d+) (%d+)$')
+  local token, till, held, from, to, at = string.match(raw, '^(%S*) (%d+) (%d) (%d+) (%d+) (%d+)$')
   return {token = token, till = tonumber(till), live = tonumber(till) > now_ms(), held = held == '1',
-    from = tonumber(from), to = tonumber(to)}
+    from = tonumber(from), to = tonumber(to), at = tonumber(at)}
 end
 
-local function set_stage(group, token, till, held, from, to)
+local function set_stage(group, token, till, held, from, to, at)
   redis.call('HSET', unsettled, group,
-    string.format('%s %.0f %s %.0f %.0f', token, till, held, from, to))
+    string.format('%s %.0f %s %.0f %.0f %.0f', token, till, held, from, to, at))
 end
 
 -- Takes `group` from the groups of `ids`, which have left it. Returns those who are staged to be

@@ -62,7 +62,7 @@ if kind == 'group' then
   if is_large then
     losing = {}
     set_members_aside(id)
-    if redis.call('HEXISTS', unsettled, id) == 0 then set_stage(id, '', 0, '0', 0, 0) end
+    if redis.call('HEXISTS', unsettled, id) == 0 then set_stage(id, '', 0, '0', 0, 0, 0) end
   else
     local ids = redis.call('ZRANGE', members, 0, -1)
     redis.call('DEL', members)

@@ -2,14 +2,14 @@
 --
 -- ARGV   1 group   2 how many ids   3 token of a stage that is given up ('' = none)
 -- Reply  1 if there is more to do, 0 if not (a stage whose writer is alive is left alone)
--- Those who came get the score of the event that told of them. Whoever is a member keeps his entries, whatever happened meanwhile: so it may run at any time, by
+-- Those who came get the seq and the time of the event that told of them. Whoever is a member keeps his entries, whatever happened meanwhile: so it may run at any time, by
 -- anybody, and again.
 
 local group = ARGV[1]
 local stage = stage_of(group)
 if not stage then return 0 end
 if stage.token ~= '' and (stage.token == ARGV[3] or not stage.live) then
-  set_stage(group, '', 0, '0', 0, 0)
+  set_stage(group, '', 0, '0', 0, 0, 0)
   stage.token = ''
 end
 
@@ -33,14 +33,17 @@ if stage.token ~= '' then return 0 end
 if clean(prefix .. 'staged:' .. group) then return 1 end
 if stage.to > 0 then
   local members, score = prefix .. 'members:' .. group, string.format('%.1f', stage.from + 0.5)
-  local scored = {}
+  local scored, waiting = {}, {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', members, score, score, 'LIMIT', 0, ARGV[2])) do
     scored[#scored + 1] = stage.to
     scored[#scored + 1] = id
+    waiting[#waiting + 1] = stage.at
+    waiting[#waiting + 1] = group .. '\0' .. id
   end
   if #scored > 0 then
     redis.call('ZADD', members, unpack(scored))
-    set_stage(group, '', stage.till + 1, '0', stage.from, stage.to)  -- for who reads in steps
+    redis.call('ZADD', prefix .. 'pending', 'XX', unpack(waiting))
+    set_stage(group, '', stage.till + 1, '0', stage.from, stage.to, stage.at)  -- for who reads in steps
     return 1
   end
 end

@@ -8,5 +8,5 @@ local group = ARGV[1]
 local stage = stage_of(group)
 if stage then return {stage.live and 'held' or 'unsettled'} end
 local seq = redis.call('GET', KEYS[1]) or '0'
-set_stage(group, ARGV[2], now_ms() + ARGV[3], '0', tonumber(seq), 0)
+set_stage(group, ARGV[2], now_ms() + ARGV[3], '0', tonumber(seq), 0, 0)
 return {'ok', seq}

@@ -10,7 +10,7 @@ local group = ARGV[1]
 local stage = stage_of(group)
 if not stage or stage.token ~= ARGV[2] then return 0 end
 local at = now_ms()
-set_stage(group, ARGV[2], at + ARGV[3], ARGV[4], stage.from, 0)
+set_stage(group, ARGV[2], at + ARGV[3], ARGV[4], stage.from, 0, 0)
 local part = cjson.decode(ARGV[5])
 local staged, members = prefix .. 'staged:' .. group, prefix .. 'members:' .. group
 in_batches(part.put, function(first, last)

@@ -181,7 +181,7 @@ await_members(id, added, at)
 if is_staged then
   set_members_aside(id)
   if redis.call('EXISTS', staged) == 1 then redis.call('RENAME', staged, members) end
-  set_stage(id, '', 0, '0', stage.from, seq)
+  set_stage(id, '', 0, '0', stage.from, seq, at)
 end
 
 for _, link in ipairs(unlinked) do

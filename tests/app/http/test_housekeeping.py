@@ -81,7 +81,7 @@ async def test_what_a_dead_receiver_left_of_a_large_change_is_cleaned_up(scim: C
     await stage.bring_to([f"b{n}" for n in range(2000)], {"a": 1}, hold=True)
     await tidy(scim.receiver)
     assert await unsettled(link, [scim.tenant]) == [(scim.tenant, team)], "its writer may be alive"
-    await link.redis.hset(keys.unsettled, team, f"{stage.token} 1 1 0 0")  # type: ignore[misc]
+    await link.redis.hset(keys.unsettled, team, f"{stage.token} 1 1 0 0 0")  # type: ignore[misc]
     await tidy(scim.receiver)
     assert await unsettled(link, [scim.tenant]) == []
     names = [k.decode() async for k in link.redis.scan_iter(f"{keys.prefix}*", 10_000)]

@@ -132,6 +132,25 @@ async def test_a_rebuilt_directory_is_the_same_to_the_byte(
     assert await directory(told) == before
 
 
+async def test_a_group_of_many_is_rebuilt_the_same(told: Told, rebuild: Any) -> None:
+    """Its members were put down in steps; they have the seq and the time of their event."""
+    known = [await told.user(f"u{n}") for n in range(5)]
+    group = await told.group("All", *known[:3])
+    for change in (
+        MemberChange(add=(*known, *(f"a{n}" for n in range(1500)))),
+        MemberChange(add=("one",), remove=("a7",)),
+        MemberChange(replace=(*known[1:], *(f"b{n}" for n in range(1500)), "a8", "one")),
+    ):
+        stored = await told.directory.get("group", group)
+        assert stored is not None
+        await told.directory.update("group", stored, stored.document, ORIGIN, members=change)
+    await told.write()
+    before = await directory(told)
+    await lose(told)
+    assert (await rebuild())[0] == 0
+    assert await directory(told) == before
+
+
 async def test_a_directory_from_before_its_ledger_is_rebuilt_too(told: Told, rebuild: Any) -> None:
     with_ledger = told.directory
     told.directory = Directory(told.link, told.tenant, ["main"])
