@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench-quick bench-latency bench-groups chaos clean
+.PHONY: help install demo test check format bench-quick bench-latency bench-groups bench-overtaking chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -48,6 +48,9 @@ bench-latency: install ## from 2xx to applied on an idle system
 
 bench-groups: install ## what a change of a whole large group costs, and whom it makes wait
 	$(BIN)/python benchmarks/large_groups.py
+
+bench-overtaking: install ## how long a deactivation takes behind 100,000 waiting events
+	$(BIN)/python benchmarks/overtaking.py
 
 chaos: install ## random faults for minutes (CHAOS_SEED=…, CHAOS_SECONDS=…)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-180} $(BIN)/python -m pytest -s tests/e2e/test_chaos.py
