@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.config.protected import why_protected
 from app.config.suggest import closest
 from app.config.target import Target
-from app.config.tenant import NoPassword, Tenant
+from app.config.tenant import NoPassword, SshKey, Tenant
 from app.errors import Problem
 from app.scim.text import fold
 
@@ -80,6 +80,14 @@ def _check_groups(draft: Draft) -> Iterator[Problem]:
             yield from _check_attribute(draft, f"groups[{at}].", mapping.until_attribute)
     if tenant.until_attribute is not None:
         yield from _check_attribute(draft, "", tenant.until_attribute)
+    for way in tenant.ways:
+        if isinstance(way, SshKey) and draft.legible("schemas"):
+            urn, _, name = way.keys.rpartition(":")
+            schema = tenant.schemas.get(urn)
+            declared = [one.type for one in schema.attributes if one.name == name] if schema else []
+            if declared != ["string"]:
+                reason = f"{way.keys} is no string that schemas declares; declare it, spelt alike"
+                yield draft.problem("authentication.keys", reason)
 
 
 def _check_attribute(draft: Draft, where: str, path: str) -> Iterator[Problem]:

@@ -96,6 +96,18 @@ class Kerberos(Section):
 class SslCertificate(Section):
     method: Literal["ssl_certificate"] = "ssl_certificate"
     common_name: UserNameTemplate = Template.parse("{userName}")
+    subject_alt_name: UserNameTemplate | None = None
+
+    @classmethod
+    def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        return one_of(raw, ("common_name", "subject_alt_name"), required=False)
+
+
+class SshKey(Section):
+    """Public keys that the identity provider says, in an attribute of a declared extension."""
+
+    method: Literal["ssh_key"] = "ssh_key"
+    keys: AttributePath
 
 
 class Http(Section):
@@ -128,11 +140,11 @@ class Password(Section):
 
 
 Authentication = Annotated[
-    Ldap | Kerberos | SslCertificate | Http | Password | NoAuthentication | NoPassword,
+    Ldap | Kerberos | SslCertificate | Http | Password | SshKey | NoAuthentication | NoPassword,
     Field(discriminator="method"),
 ]
 
-METHODS = "ldap, kerberos, ssl_certificate, http, password, no_authentication, no_password"
+METHODS = "ldap, kerberos, ssl_certificate, http, password, ssh_key, no_authentication, no_password"
 
 
 class GroupMapping(Section):
@@ -205,6 +217,10 @@ class Tenant(Section):
     ] = ()
     adopt_existing_users: Flag = False
     authentication: Authentication = NoAuthentication()
+    further_authentication: tuple[Authentication, ...] = ()
+    networks: Networks = ()
+    default_database: Text | None = None
+    settings_profile: Text | None = None
     groups: tuple[GroupMapping, ...] = ()
     roles: Mapping[Text, RoleDefinition] = {}
     schemas: Mapping[Urn, DeclaredSchema] = {}
@@ -212,6 +228,12 @@ class Tenant(Section):
 
     @classmethod
     def relations(cls, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        if raw.get("further_authentication"):
+            ways = (raw.get("authentication"), *raw["further_authentication"])
+            lone = {"no_password", "no_authentication"}
+            if any(not isinstance(way, dict) or way.get("method") in lone for way in ways):
+                reason = "stands beside methods with which users log in; authentication is none"
+                yield "further_authentication", reason
         for urn in clashes(raw.get("schemas")):
             yield "schemas", f"has {urn} twice; URNs ignore case"
         if "purge_after_days" in raw and raw.get("on_delete") != "lock":
@@ -227,8 +249,13 @@ class Tenant(Section):
     @property
     def hasher(self) -> Hasher | None:
         """Return what turns pushed passwords into hashes; None where passwords are ignored."""
-        method = self.authentication
-        return method.hasher if isinstance(method, Password) else None
+        found = (method.hasher for method in self.ways if isinstance(method, Password))
+        return next(found, None)
+
+    @property
+    def ways(self) -> tuple[Authentication, ...]:
+        """Return all methods with which users log in."""
+        return (self.authentication, *self.further_authentication)
 
     @classmethod
     def reason(cls, error: ErrorDetails) -> str:

@@ -36,12 +36,13 @@ from app.config.tenant import (
     NoPassword,
     Password,
     RoleDefinition,
+    SshKey,
     SslCertificate,
     Tenant,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-METHODS = (Ldap, Kerberos, SslCertificate, Http, Password, NoAuthentication, NoPassword)
+METHODS = (Ldap, Kerberos, SslCertificate, Http, Password, SshKey, NoAuthentication, NoPassword)
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[redis]": (RedisSettings,),
     "[receiver]": (ReceiverSettings,),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
+from app.config.network import as_host
 from app.config.privileges import parse_table
 from app.config.role import BoundedSetting, FilterTable
 from app.config.role import seconds as seconds_of
@@ -19,6 +21,7 @@ from app.config.tenant import (
     NoAuthentication,
     NoPassword,
     Password,
+    SshKey,
     SslCertificate,
     Tenant,
 )
@@ -32,8 +35,10 @@ from app.scim.schema import USER
 from app.scim.text import fold
 from app.scim.validity import seconds, valid_until
 from workers.access.model import (
+    Home,
     Interval,
     Login,
+    Method,
     RoleDefinition,
     RowFilter,
     Setting,
@@ -41,6 +46,8 @@ from workers.access.model import (
 )
 from workers.access.statements.quoting import FIRST_END
 
+_SSH_KEY = re.compile(r"(?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/]{16,}={0,2}")
+NO_HOME = Home()
 Kind = Literal["user", "agent"]
 _NAMING = {"user": USER.naming.name, "agent": AGENT.naming.name}
 
@@ -88,6 +95,7 @@ class _Holding:
     default: set[str] = field(default_factory=set)
     admin: set[str] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
+    hosts: set[str] = field(default_factory=set)
 
     def take(self, gift: Gift, document: Mapping[str, Any]) -> None:
         """Add what the gift gives, unless it is over."""
@@ -99,30 +107,39 @@ class _Holding:
         self.default.update(gift.roles if gift.is_default else ())
         self.admin.update(gift.roles if gift.is_admin else ())
         self.made.update(gift.roles if gift.is_made else ())
+        self.hosts.update(gift.hosts)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How one tenant's resources become users of one target: the configuration, as far as access
-    goes. `until_attribute`: what says when somebody's access as a whole ends.
+    goes. `until_attribute`: what says when somebody's access as a whole ends. `hosts`: where users
+    may come from, if none of their groups says so.
     """
 
     tenant: str
     user_name: Template
-    authentication: Authentication
+    ways: tuple[Authentication, ...]
     role_map: RoleMap
     domains: tuple[str, ...]
     until_attribute: str | None = None
+    hosts: tuple[str, ...] = ()
+    home: Home = NO_HOME
 
     @classmethod
     def of(cls, name: str, tenant: Tenant, target: str | None = None) -> Rules:
         return cls(
             tenant=name,
             user_name=tenant.user_name,
-            authentication=tenant.authentication,
+            ways=tenant.ways,
             role_map=RoleMap.of(tenant, target),
             domains=tenant.verified_domains,
             until_attribute=tenant.until_attribute,
+            hosts=tuple(sorted(map(as_host, tenant.networks))),
+            home=Home(
+                tenant.default_database or "",
+                frozenset({tenant.settings_profile} if tenant.settings_profile else ()),
+            ),
         )
 
     def name(self, user_name: str) -> str:
@@ -183,7 +200,11 @@ class Rules:
             admin=frozenset(held.admin),
             dormant=frozenset(held.roles - held.default),
             made=frozenset(held.made),
-            login=replace(self.login(who.name, secret), until=None if is_over else until),
+            login=replace(
+                self.login(who.name, secret, document, held.hosts),
+                until=None if is_over else until,
+            ),
+            home=self.home,
             applied_digest=applied_digest,
             due=None if is_over else _soonest(until, held.due),
         )
@@ -193,30 +214,59 @@ class Rules:
         gifts = self.role_map.gifts(names, links, names)
         return frozenset(role for _, gift in gifts if gift.is_made for role in gift.roles)
 
-    def login(self, user_name: str, secret: str = "") -> Login:
-        """Return how somebody logs in; whoever has no password yet can't.
+    def login(
+        self,
+        user_name: str,
+        secret: str = "",
+        document: Mapping[str, Any] | None = None,
+        hosts: Iterable[str] = (),
+    ) -> Login:
+        """Return how somebody logs in, from these hosts or the tenant's; whoever has no password
+        and no key yet can't.
 
         A hash of another method than the configured one stays good: it was made before the file
         was changed.
         """
-        match self.authentication:
+        methods = [self._method(way, user_name, secret, document or {}) for way in self.ways]
+        found = [method for method in methods if method is not None]
+        return Login.of(found or [Method("no_authentication")], hosts=tuple(hosts) or self.hosts)
+
+    def _method(
+        self, way: Authentication, user_name: str, secret: str, document: Mapping[str, Any]
+    ) -> Method | None:
+        match way:
             case Ldap(server=server):
-                return Login("ldap", (("server", server),))
+                return Method("ldap", (("server", server),))
             case Kerberos(realm=realm):
-                return Login("kerberos", (("realm", realm),) if realm else ())
-            case SslCertificate(common_name=template):
-                common_name = template.render(tenant=self.tenant, user_name=user_name)
-                return Login("ssl_certificate", (("common_name", common_name),))
+                return Method("kerberos", (("realm", realm),) if realm else ())
+            case SslCertificate(common_name=common, subject_alt_name=alternative):
+                name = (alternative or common).render(tenant=self.tenant, user_name=user_name)
+                key = "common_name" if alternative is None else "subject_alt_name"
+                return Method("ssl_certificate", ((key, name),))
             case Http(server=server, scheme=scheme):
-                return Login("http", (("server", server), ("scheme", scheme)))
-            case Password() if secret:
-                return Login(f"{parse_hashed(secret).method}_password", secret=secret)
-            case NoAuthentication() | Password():
-                return Login("no_authentication")
+                return Method("http", (("server", server), ("scheme", scheme)))
+            case Password():
+                if not secret:
+                    return None
+                return Method(f"{parse_hashed(secret).method}_password", secret=secret)
+            case SshKey(keys=path):
+                keys = tuple(("key", key) for key in _ssh_keys(path, document))
+                return Method("ssh_key", keys) if keys else None
+            case NoAuthentication():
+                return Method("no_authentication")
             case NoPassword():
-                return Login("no_password")
+                return Method("no_password")
             case _:
-                assert_never(self.authentication)
+                assert_never(way)
+
+
+def _ssh_keys(path: str, document: Mapping[str, Any]) -> list[str]:
+    """Return the public keys of an attribute, "TYPE BASE64" each; what is none is passed over."""
+    urn, _, name = path.rpartition(":")
+    value = document.get(urn, {}).get(name) or ()
+    lines = (value,) if isinstance(value, str) else value
+    found = (_SSH_KEY.match(line.strip()) for line in lines)
+    return sorted({match[0] for match in found if match is not None})
 
 
 def _bounds(value: object) -> tuple[Any, ...]:

@@ -218,6 +218,55 @@ MISTAKES = {
         '[tenants.b]\nverified_domains = ["a.example", "A.example"]',
         "tenants.b.verified_domains: names 'a.example' twice",
     ),
+    "two names of a certificate": (
+        (
+            '[tenants.b.authentication]\nmethod = "ssl_certificate"\ncommon_name = "{userName}"\n'
+            'subject_alt_name = "{userName}"'
+        ),
+        "tenants.b.authentication.subject_alt_name: can't stand beside common_name",
+    ),
+    "a way in beside none": (
+        '[[tenants.b.further_authentication]]\nmethod = "kerberos"',
+        "tenants.b.further_authentication: stands beside methods",
+    ),
+    "keys that nobody declares": (
+        (
+            '[tenants.b]\ntargets=["main"]\n[tenants.b.authentication]\nmethod = "ssh_key"\n'
+            'keys = "urn:x:y:2.0:Z:keys"'
+        ),
+        "tenants.b.authentication.keys: urn:x:y:2.0:Z:keys is no string that schemas declares",
+    ),
+    "a role that holds itself": (
+        (
+            '[tenants.b]\ntargets=["main"]\n[tenants.b.roles.r]\nparents = ["s"]\n'
+            '[tenants.b.roles.s]\nparents = ["r"]'
+        ),
+        "tenants.b.roles.r.parents: r would hold itself",
+    ),
+    "a protected parent": (
+        '[tenants.b]\ntargets=["main"]\n[tenants.b.roles.r]\nparents = ["admin"]',
+        "tenants.b.roles.r.parents: role admin belongs to the server's administrators",
+    ),
+    "no interval": (
+        '[tenants.b.roles.r.quota]\n"1 fortnight" = { queries = 1 }',
+        "tenants.b.roles.r.quota.1 fortnight: is no interval",
+    ),
+    "no limit": (
+        '[tenants.b.roles.r.quota]\n"1 day" = {}',
+        "tenants.b.roles.r.quota: has no limit for 1 day",
+    ),
+    "an unknown limit": (
+        '[tenants.b.roles.r.quota]\n"1 day" = { sighs = 1 }',
+        "tenants.b.roles.r.quota.1 day.sighs: must be one of",
+    ),
+    "an unknown bound": (
+        "[tenants.b.roles.r]\nsettings = { max_threads = { most = 1 } }",
+        "tenants.b.roles.r.settings.max_threads.most: is no known key",
+    ),
+    "a filter table without a filter": (
+        '[tenants.b.roles.r]\nrow_filters = { "a.b" = { restrictive = true } }',
+        "tenants.b.roles.r.row_filters.a.b.filter: is missing",
+    ),
     "created roles without a beginning": (
         '[tenants.b]\nunmapped_groups = "create"',
         "tenants.b.role_prefix: is missing",

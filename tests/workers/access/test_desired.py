@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from app.config.tenant import Tenant
 from app.errors import InvalidValue
 from app.scim.validity import VALIDITY_URN
 from workers.access.desired import Identity, Kind, Rules, identity
-from workers.access.model import Login, Wanted
+from workers.access.model import Login, Method, Wanted
 
 UNTIL = 2_000_000_000
 ENDING = {VALIDITY_URN: {"validUntil": "2033-05-18T03:33:20Z"}}
@@ -125,3 +126,47 @@ def test_a_digest_tells_secrets_apart_and_nothing_of_them() -> None:
     digests = {Login("m", secret=secret).digest for secret in ("", HASH, OTHER)}
     assert len(digests) == 3
     assert all(len(digest) in {0, 32} for digest in digests)
+
+
+SSH = "urn:acme:scim:schemas:2.0:Keys"
+KEY, OTHER_KEY = (f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{char * 30}" for char in "ab")
+BY_KEY = {
+    "schemas": {SSH: {"name": "Keys", "attributes": [{"name": "ssh", "multi_valued": True}]}},
+    "authentication": {"method": "ssh_key", "keys": f"{SSH}:ssh"},
+}
+SENT = {
+    "keys, without what is none": (
+        [f"{OTHER_KEY} ana@home", "nothing", KEY],
+        Login("ssh_key", (("key", KEY), ("key", OTHER_KEY))),
+    ),
+    "one text": (f" {KEY}\n", Login("ssh_key", (("key", KEY),))),
+    "nothing that is one": (["ssh-rsa x'; DROP"], Login("no_authentication")),
+    "nothing": (None, Login("no_authentication")),
+}
+
+
+@pytest.mark.parametrize(("sent", "login"), SENT.values(), ids=SENT.keys())
+def test_keys_let_in_who_has_sent_some(sent: object, login: Login) -> None:
+    document = {"userName": "ana", **({SSH: {"ssh": sent}} if sent else {})}
+    assert want(document, rules(**BY_KEY)).login == login
+
+
+def test_another_key_has_to_be_sent_to_the_target() -> None:
+    one, other = (
+        want({"userName": "ana", SSH: {"ssh": [key]}}, rules(**BY_KEY)) for key in (KEY, OTHER_KEY)
+    )
+    assert one.login.observable == other.login.observable
+    assert replace(other, applied_digest=one.login.digest).is_secret_due
+    assert not replace(one, applied_digest=one.login.digest).is_secret_due
+
+
+def test_several_ways_stand_side_by_side_and_a_password_joins_them_once_there_is_one() -> None:
+    of = rules(further_authentication=[{"method": "password"}, {"method": "ldap", "server": "s"}])
+    without, beside = want({"userName": "ana"}, of).login, Method("ldap", (("server", "s"),))
+    assert without == Login("kerberos", beside=(beside,))
+    with_one = want({"userName": "ana"}, of, secret=HASH).login
+    assert with_one.methods == (
+        Method("kerberos"),
+        Method("sha256_password", secret=HASH),
+        beside,
+    )
