@@ -8,13 +8,10 @@ host.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from app.sandbox.clickhouse.access import Access
 from app.sandbox.clickhouse.access_statements import parse_access_statement
@@ -23,68 +20,29 @@ from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.keeper import Keeper, Outcome, Task
 from app.sandbox.clickhouse.membership import Membership
+from app.sandbox.clickhouse.on_cluster_answer import (
+    HostRow,
+    OutputMode,
+    raise_first_error,
+    render_answer,
+    timed_out,
+)
 from app.sandbox.clickhouse.statements import Statement, Use
-from app.sandbox.clickhouse.tokens import render_name, render_text
+from app.sandbox.clickhouse.tokens import render_name
 
 log = logging.getLogger(__name__)
 
-_NOT_IMPLEMENTED, _TIMEOUT, _ACCESS_DENIED, _NO_CLUSTER = 48, 159, 497, 701
+_NOT_IMPLEMENTED, _ACCESS_DENIED, _NO_CLUSTER = 48, 497, 701
 # A statement that ends with one of these here was refused before any host was asked.
 _REFUSED = frozenset({_NOT_IMPLEMENTED, 62, 164, _ACCESS_DENIED})
 _POLL_S = 0.01
 _RECENT_S = 0.1  # a folder's time of change is no finer than the kernel's clock tick
-_UNFINISHED = 3  # of the statuses OK, IN_PROGRESS, QUEUED, UNFINISHED
 
 _SETTINGS = (
     "SELECT getSetting('distributed_ddl_output_mode'), "
     "toFloat64(getSetting('distributed_ddl_task_timeout')), "
     "getSetting('ignore_on_cluster_for_replicated_access_entities_queries')"
 )
-
-
-class OutputMode(StrEnum):
-    """What `distributed_ddl_output_mode` may be."""
-
-    THROW = "throw"
-    NONE = "none"
-    NULL_STATUS = "null_status_on_timeout"
-    NEVER_THROW = "never_throw"
-    NONE_ONLY_ACTIVE = "none_only_active"
-    NULL_STATUS_ONLY_ACTIVE = "null_status_on_timeout_only_active"
-    THROW_ONLY_ACTIVE = "throw_only_active"
-
-    @property
-    def is_silent(self) -> bool:
-        return self in {OutputMode.NONE, OutputMode.NONE_ONLY_ACTIVE}
-
-    @property
-    def waits_for_active_only(self) -> bool:
-        return self.value.endswith("_only_active")
-
-    @property
-    def has_nulls(self) -> bool:
-        """Whether status and error of a host that has not finished are NULL."""
-        return self is not OutputMode.THROW and not self.is_silent
-
-    @property
-    def throws_on_timeout(self) -> bool:
-        return self in {
-            OutputMode.THROW,
-            OutputMode.NONE,
-            OutputMode.THROW_ONLY_ACTIVE,
-            OutputMode.NONE_ONLY_ACTIVE,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """`status`: an error's code, 0 for none; None where the host has not finished."""
-
-    host: str
-    status: int | None
-    error: str
-    remaining: int
-    active: int
 
 
 class Cluster:
@@ -195,7 +153,7 @@ class Cluster:
         """Wait for the hosts. A time-out of 0: for none of them; below: for all, however long."""
         if not timeout_s:
             return b""
-        rows: list[_Row] = []
+        rows: list[HostRow] = []
         outcomes: Mapping[str, Outcome] = {}
         started = time.monotonic()
         while True:
@@ -210,62 +168,33 @@ class Cluster:
             only_offline = mode.waits_for_active_only and not living
             if only_offline or (timeout_s > 0 and waited_s > timeout_s):
                 if mode.throws_on_timeout and not only_offline:
-                    raise self._timed_out(number, unfinished, living, active, waited_s)
-                rows += (_Row(h, None, "", len(unfinished), len(active)) for h in unfinished)
+                    raise timed_out(
+                        number,
+                        len(self._membership.hosts),
+                        unfinished=len(unfinished),
+                        active=len(active),
+                        inactive=len(unfinished) - len(living),
+                        waited_s=waited_s,
+                    )
+                rows += (HostRow(h, None, "", len(unfinished), len(active)) for h in unfinished)
                 break
             time.sleep(_POLL_S)
         if mode is not OutputMode.NEVER_THROW:
-            _raise_first(rows)
-        return b"" if mode.is_silent else self._render(rows, mode)
+            raise_first_error(rows)
+        if mode.is_silent:
+            return b""
+        with self._asking:
+            return self._admin.run(render_answer(rows, mode))
 
     def _finished(
-        self, outcomes: Mapping[str, Outcome], rows: Sequence[_Row], active: int
-    ) -> Iterator[_Row]:
+        self, outcomes: Mapping[str, Outcome], rows: Sequence[HostRow], active: int
+    ) -> Iterator[HostRow]:
         known = {row.host for row in rows}
         left = len(self._membership.hosts) - len(known)
         for host, outcome in outcomes.items():
             if host not in known:
                 left -= 1
-                yield _Row(host, outcome.code, outcome.message, left, active)
-
-    def _timed_out(
-        self,
-        number: int,
-        unfinished: Sequence[str],
-        living: Sequence[str],
-        active: Sequence[str],
-        waited_s: float,
-    ) -> ServerError:
-        return ServerError(
-            _TIMEOUT,
-            f"DB::Exception: Distributed DDL task /clickhouse/task_queue/ddl/query-{number:010d} "
-            f"is not finished on {len(unfinished)} of {len(self._membership.hosts)} hosts "
-            f"({len(active)} of them are currently executing the task, "
-            f"{len(unfinished) - len(living)} are inactive). They are going to execute the query "
-            f"in background. Was waiting for {waited_s:.0f} seconds, which is longer than "
-            "distributed_ddl_task_timeout",
-        )
-
-    def _render(self, rows: Sequence[_Row], mode: OutputMode) -> bytes:
-        """Return the rows as the engine writes them."""
-        status, error = "Int64", "String"
-        if mode.has_nulls:
-            status, error = f"Nullable({status})", f"Nullable({error})"
-        nothing = (None, None) if mode.has_nulls else (_UNFINISHED, "Unfinished")
-        lines = []
-        for row in rows:
-            host, _, port = row.host.rpartition(":")
-            said = nothing if row.status is None else (row.status, row.error)
-            lines.append(json.dumps([host, int(port), *said, row.remaining, row.active]))
-        structure = (
-            f"host String, port UInt16, status {status}, error {error}, "
-            "num_hosts_remaining UInt64, num_hosts_active UInt64"
-        )
-        with self._asking:
-            return self._admin.run(
-                f"SELECT * FROM format(JSONCompactEachRow, {render_text(structure)}, "  # noqa: S608
-                f"{render_text(chr(10).join(lines))})"
-            )
+                yield HostRow(host, outcome.code, outcome.message, left, active)
 
 
 def unknown_cluster(name: str) -> ServerError:
@@ -274,12 +203,3 @@ def unknown_cluster(name: str) -> ServerError:
 
 def _outcome(error: ServerError) -> Outcome:
     return Outcome(error.code, f"Code: {error.code}. {error.message}")
-
-
-def _raise_first(rows: Sequence[_Row]) -> None:
-    for row in rows:
-        if row.status:
-            raise ServerError(
-                row.status,
-                f"DB::Exception: There was an error on [{row.host}]: {row.error}",
-            )
