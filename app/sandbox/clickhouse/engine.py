@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Engine:
     def __init__(self, module: Any, directory: Path) -> None:
         self._module, self._directory = module, directory
         self.version = self.time_zone = ""
+        self.opened_in_s = 0.0
         self._first: EngineSession | None = None  # when the last one closes, the engine goes
 
     @classmethod
@@ -57,7 +59,9 @@ class Engine:
         library = Path(chdb.__file__).parent / "_chdb.abi3.so"
         engine = cls(chdb._chdb, directory)  # noqa: SLF001  the classes above it cost a copy
         session = engine.connect()
+        began = time.monotonic()
         open_access_control(library, session.run, storage)
+        engine.opened_in_s = time.monotonic() - began
         tempfile.tempdir = str(directory)  # where the blocks of INSERTs wait
         session.run(_user_directories(storage))
         for statement in _CANARY:

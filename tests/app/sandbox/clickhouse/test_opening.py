@@ -62,10 +62,9 @@ def test_a_file_without_a_build_id_has_none(tmp_path: Path, content: bytes) -> N
     assert read_build_id(tmp_path / "library") == ""
 
 
-def test_it_opens_fast(tmp_path: Path) -> None:
-    word, seconds = open_engine(tmp_path).split()
-    assert word == "open"
-    assert float(seconds) < 0.3
+def test_it_opens_what_it_knows(tmp_path: Path) -> None:
+    """How long it takes, benchmarks/sandbox_server.py tells."""
+    assert open_engine(tmp_path) == "open"
 
 
 CHANGED = (
