@@ -4,6 +4,7 @@
 
 Prints one line of JSON:
 
+    opening_ms       of the engine's access control, at each start
     restart_s        until 5,000 users and 200 roles are back after SIGKILL, beside an empty start
     query_ms         median of `SELECT 1` through asynch, beside the engine alone
     statement_ms     median of an ALTER USER that is on disk when it is answered, likewise
@@ -35,6 +36,7 @@ from pathlib import Path
 from app.sandbox.clickhouse.engine import Engine
 from app.sandbox.clickhouse.engine_config import render_config
 engine = Engine.start(Path(sys.argv[1]), render_config(9000, None), "local_directory")
+print(1000 * engine.opened_in_s)
 session = engine.connect()
 session.run("CREATE USER bench")
 for sql in ({QUERY!r}, {STATEMENT!r}):
@@ -102,13 +104,13 @@ async def repeat(connection: Connection, count: int, sql: Callable[[int], str]) 
             await cursor.execute(sql(i))
 
 
-def engine_alone(folder: Path) -> tuple[float, float]:
-    """Return the medians of the engine without a server around it, in ms."""
+def engine_alone(folder: Path) -> tuple[float, float, float]:
+    """Return how long it took to open it, and the medians without a server around it, in ms."""
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(folder)], stdout=subprocess.PIPE, text=True, check=True
     )
-    query_ms, statement_ms = map(float, done.stdout.split())
-    return query_ms, statement_ms
+    opening_ms, query_ms, statement_ms = map(float, done.stdout.split())
+    return opening_ms, query_ms, statement_ms
 
 
 async def measure(folder: Path, statements: int) -> dict[str, object]:
@@ -143,8 +145,11 @@ async def measure(folder: Path, statements: int) -> dict[str, object]:
         await repeat(connection, statements, lambda i: mixed[i % len(mixed)])
         after_mib = server.memory_mib()
     server.kill()
-    query_alone_ms, statement_alone_ms = await asyncio.to_thread(engine_alone, folder / "alone")
+    opening_ms, query_alone_ms, statement_alone_ms = await asyncio.to_thread(
+        engine_alone, folder / "alone"
+    )
     return {
+        "opening_ms": round(opening_ms),
         "restart_s": {"empty": round(empty_s, 2), "5,000 users, 200 roles": round(restart_s, 2)},
         "query_ms": {"engine": round(query_alone_ms, 2), "server": round(query_ms, 2)},
         "statement_ms": {"engine": round(statement_alone_ms, 2), "server": round(statement_ms, 2)},

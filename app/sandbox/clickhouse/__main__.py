@@ -60,6 +60,8 @@ def main() -> int:
     if bool(options.tls_cert) != bool(options.tls_key):
         parser.error("--tls-cert and --tls-key go together")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    # What is no HTTP is answered, and no news with its whole text for the log.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     _say(_WARNING)
     # A connection is a file, and so is a column of a part of a table.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
