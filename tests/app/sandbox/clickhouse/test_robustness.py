@@ -97,7 +97,7 @@ async def test_memory_does_not_grow_with_broken_clients(
 ) -> None:
     """Threads keep some memory for the next ones, so that it rises to a height, and no further.
 
-    Kept, what they send would make it rise by 120 MiB each time.
+    Kept, what they send would make it rise by 64 MiB each time.
     """
     sql = own_server.start("--http-port", "0")
     assert own_server.process is not None
@@ -118,7 +118,7 @@ async def test_memory_does_not_grow_with_broken_clients(
         await eventually(has_settled)
         return memory_mib(pid)
 
-    heights = [await memory_after(15) for _ in range(6)]
+    heights = [await memory_after(8) for _ in range(5)]
     assert min(later - earlier for earlier, later in pairwise(heights)) < 40, heights
     assert await sql("SELECT 1") == [(1,)]
 
