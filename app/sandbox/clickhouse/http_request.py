@@ -105,15 +105,16 @@ def parse_request(
     method: str,
     target: str,
     headers: Mapping[str, str],
-    fields: Sequence[tuple[str, str]] = (),
     query_id: str = "",
 ) -> Request:
-    """Return what is asked for. `headers`: whose names ignore case. `fields`: of a form.
+    """Return what is asked for. `headers`: whose names ignore case.
 
     `query_id`: the one that is used where the client gives none. Raises ServerError for what a
     server refuses before it looks at the query.
     """
-    pairs = [*parse_parameters(target.partition("?")[2]), *fields]
+    if headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
+        raise ServerError(_NOT_IMPLEMENTED, "DB::Exception: the sandbox does not take forms")
+    pairs = _parse_parameters(target.partition("?")[2])
     params = dict(pairs)
     user, password = _credentials(headers, params)
     return Request(
@@ -146,7 +147,7 @@ def parse_request(
     )
 
 
-def parse_parameters(text: str) -> list[tuple[str, str]]:
+def _parse_parameters(text: str) -> list[tuple[str, str]]:
     """Return the names and values of a URL's query or a form's body. Raises ServerError 36."""
     try:
         return parse_qsl(

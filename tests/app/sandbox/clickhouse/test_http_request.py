@@ -98,6 +98,7 @@ REFUSALS = {
     "another scheme": ("/", {"Authorization": "Bearer x"}, 516),
     "unreadable": ("/", {"Authorization": "Basic !!!"}, 516),
     "unknown coding": ("/", {"Content_Encoding": "br"}, 48),
+    "a form": ("/", {"Content_Type": "multipart/form-data; boundary=x"}, 48),
     "no time": ("/?session_id=s&session_timeout=soon", {}, 374),
     "too long": ("/?session_id=s&session_timeout=3601", {}, 374),
     "much too long": ("/?session_id=s&session_timeout=" + "9" * 5000, {}, 374),
