@@ -7,7 +7,16 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TypeVar
 
-from workers.access.model import Login, RoleState, UserState
+from workers.access.model import (
+    Home,
+    Interval,
+    Login,
+    RoleState,
+    RowFilter,
+    Setting,
+    Shape,
+    UserState,
+)
 
 State = TypeVar("State", UserState, RoleState)
 MISSING = "missing"
@@ -46,9 +55,20 @@ def _compared(
     if actual is None or expected is None:
         yield Difference(kind, name, "exists", _whole(expected), _whole(actual))
         return
+    yield from _parts(kind, name, actual, expected)
+
+
+def _parts(
+    kind: str, name: str, actual: State | Shape, expected: State | Shape
+) -> Iterator[Difference]:
+    """Yield a difference for each part that differs; of a role's shape, for each part of that."""
     for part in fields(actual):
         is_so, should_be = (getattr(state, part.name) for state in (actual, expected))
-        if is_so != should_be:
+        if is_so == should_be:
+            continue
+        if isinstance(is_so, Shape) and isinstance(should_be, Shape):
+            yield from _parts(kind, name, is_so, should_be)
+        else:
             yield Difference(kind, name, part.name, _told(should_be), _told(is_so))
 
 
@@ -68,9 +88,25 @@ def _told(value: object) -> str:
             return "yes" if value else "no"
         case Enum():
             return str(value.value)
-        case Login(method=method, params=params, until=until):
-            end = [f"until {until}"] if until is not None else []
-            return " ".join([method, *(f"{key} {text}" for key, text in params), *end])
+        case Login(methods=methods, until=until, hosts=hosts):
+            ways = (
+                " ".join([one.method, *(f"{key} {text}" for key, text in one.params)])
+                for one in methods
+            )
+            end = f" until {until}" if until is not None else ""
+            return ", ".join(ways) + end + (f" from {_told(hosts)}" if hosts else "")
+        case Home(database=database, profiles=profiles):
+            return f"database {database or 'none'}, profiles {_told(profiles)}"
+        case Setting(name, amount, least, most, const):
+            bounds = (("=", amount), ("min", least), ("max", most))
+            told = [f"{word} {bound}" for word, bound in bounds if bound is not None]
+            return " ".join([name, *told, *(["const"] * const)])
+        case RowFilter(database, table, expression, restrictive):
+            kind = "restrictive " if restrictive else ""
+            return f"{kind}{database}.{table}: {expression}"
+        case Interval(seconds, limits):
+            most = ", ".join(f"{name} {amount}" for name, amount in sorted(limits))
+            return f"{seconds} s: {most}"
         case frozenset() | tuple() | list():
             return ", ".join(sorted(map(_told, value))) or "none"
         case _:
