@@ -31,7 +31,7 @@ from app.directory.link import Link, connect
 from app.errors import StatementRefused, TargetUnavailable
 from app.scim.members import MemberChange
 from workers.access.guard import Tally
-from workers.access.model import Actual, Door, RoleState
+from workers.access.model import Actual, Door, RoleDefinition, RoleState
 from workers.access.simulate import Impossible, simulate
 from workers.access.statements import Statement
 from workers.access.steps import Create, Grant
@@ -77,6 +77,7 @@ class Script(Target):
         names: Collection[str],
         roles: Collection[str],
         *,
+        definitions: Collection[RoleDefinition] = (),
         fresh: bool = True,
         log_comment: str = "",
     ) -> Actual:
