@@ -233,7 +233,7 @@ async def shape(sql: Sql, role: str) -> Shape:
     name = quote_identifier(role)
     policies = f"""
         SELECT short_name, select_filter FROM system.row_policies
-        WHERE short_name LIKE {quote_literal(f"%:{role}")}"""
+        WHERE short_name LIKE {quote_literal(f"%:{role}")} ORDER BY select_filter"""
     ((create,),) = await sql(f"SHOW CREATE ROLE {name}")
     grants = {grant for (grant,) in await sql(f"SHOW GRANTS FOR {name}")}
     return Shape(str(create), grants, await sql(policies))
