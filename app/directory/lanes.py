@@ -324,11 +324,11 @@ class LaneStore:
 
     async def express(self, after: int, count: int) -> dict[str, int]:
         """Return at most `count` resources that lose access by an event after `after`, with its
-        seq; the oldest first.
+        seq; the newest first, so that it does not wait for many that were there before.
         """
         found = await self._link.call(
-            self._link.redis.zrangebyscore(
-                self._key("express"), f"({after}", "+inf", start=0, num=count, withscores=True
+            self._link.redis.zrevrangebyscore(
+                self._key("express"), "+inf", f"({after}", start=0, num=count, withscores=True
             )
         )
         return {i.decode(): int(seq) for i, seq in found}
