@@ -21,13 +21,14 @@ class LedgerImpl(ClickHouseImpl):
     """Notes each version that is reached as a row of its own: the highest is the current one.
 
     By `INSERT … SELECT`: data in the text of a statement is for HTTP. And without the mutation that
-    would delete the version before: a crash in between would leave two heads.
+    would delete the version before: a crash in between would leave two heads. alembic has one class
+    a dialect in a process, so other people's tables of versions are left as they are.
     """
 
     __dialect__ = "clickhousedb"
 
     def _exec(self, construct: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(construct, Insert | Update) and self._is_version_table_construct(construct):
+        if isinstance(construct, Insert | Update) and construct.table.name == VERSION_TABLE:
             (value,) = construct._values.values()
             note = f"INSERT INTO {VERSION_TABLE} (version_num) SELECT {self._compile_clause(value)}"
             return super()._exec(text(note))

@@ -367,6 +367,7 @@ async def test_an_existing_server_is_used_and_left_running(
             "CREATE USER root IDENTIFIED BY 'it\\'s'",
             f"GRANT {', '.join(PRIVILEGES)} ON *.* TO root WITH GRANT OPTION",
             "GRANT ACCESS MANAGEMENT, KILL QUERY ON *.* TO root WITH GRANT OPTION",
+            "GRANT CREATE, DROP, ALTER ON *.* TO root WITH GRANT OPTION",
         ],
     )
     monkeypatch.setenv("CLICKHOUSE_URL", administrator)
