@@ -27,6 +27,7 @@ from workers.people import gather, is_stray, resource_behind
 from workers.setup import Setup
 
 PATIENCE_S = 30.0
+_TOGETHER_S = 0.2  # a look costs a target more than a change: who leaves meanwhile shares it
 _FIRST_S, _LONGEST_S = 0.02, 2.0
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class Doorman:
         leavers = Leavers(self.link, self.setup.tenant, self.setup.target)
         until = self.clock.monotonic() + PATIENCE_S
         pause_s = _FIRST_S
+        await asyncio.sleep(_TOGETHER_S)
         while waiting := await leavers.waiting():
             left = await self._look([leaver.name for leaver in waiting])
             out = [leaver for leaver in waiting if not left[leaver.name]]
