@@ -12,7 +12,7 @@ import random
 import signal
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -348,6 +348,14 @@ class ByHand:
         """Return what is shown in another way than before."""
         now = await self.shown()
         return [row for row in [*now, *self._before] if row not in now or row not in self._before]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_brake() -> Iterator[None]:
+    """A company of forty changes in seconds here, which the brake would take for an accident."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLICKHOUSE_SCIM__GUARD__MAX_SHARE", "1")
+        yield
 
 
 @asynccontextmanager

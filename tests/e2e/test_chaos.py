@@ -17,8 +17,6 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
-
 from app.directory.events import read
 from app.directory.keys import Keys
 from app.sandbox.session import Refused, Unreachable
@@ -118,10 +116,7 @@ class Watch:
 async def test_after_any_faults_directory_and_targets_are_what_was_acknowledged(
     worlds: Callable[..., AbstractAsyncContextManager[World]],
     company: type[Company],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Whole groups are pushed at random here: what the brake is for is somewhere else.
-    monkeypatch.setenv("CLICKHOUSE_SCIM__GUARD__MAX_SHARE", "1")
     arguments = ("--tenants", ",".join(TENANTS), "--targets", str(len(TARGETS)), "--workers", "2")
     async with worlds(*arguments) as world:
         companies = {
