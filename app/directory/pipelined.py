@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import cached_property
 from typing import Any
 
 import hiredis
@@ -30,20 +31,18 @@ class PipelinedRedis(Redis):
     BLOCK) would hold up all others: none may be sent here.
     """
 
+    @cached_property
     def _wire(self) -> Wire:
-        wire: Wire | None = self.__dict__.get("_the_wire")
-        if wire is None:
-            wire = self.__dict__["_the_wire"] = Wire(self)
-        return wire
+        return Wire(self)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         options.pop("keys", None)  # for client-side caches only
-        reply = await self._wire().ask(args)
+        reply = await self._wire.ask(args)
         callback = self.response_callbacks.get(args[0])
         return callback(reply, **options) if callback else reply
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        await self._wire().close()
+        await self._wire.close()
         await super().aclose(close_connection_pool)
 
 

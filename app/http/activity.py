@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from app.clock import Clock
 from app.directory.activity import Window, note_activity
 from app.directory.link import Link
 from app.errors import DirectoryUnavailable
-
-FLUSH_S = 5.0
-_LAST_FLUSH_S = 1.0
+from app.http.flushing import flush_often
 
 log = structlog.get_logger()
 
@@ -38,16 +34,7 @@ class ActivityLog:
 
     async def run(self) -> None:
         """Flush every few seconds until cancelled, and then once more."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_S)
-                await self._try()
-        finally:
-            try:
-                async with asyncio.timeout(_LAST_FLUSH_S):
-                    await self._try()
-            except TimeoutError:
-                log.warning("activity.lost")
+        await flush_often(self._try, lambda: log.warning("activity.lost"))
 
     async def _try(self) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
@@ -12,10 +11,8 @@ from app.clock import Clock
 from app.directory.link import Link
 from app.directory.quirks import QuirkLog
 from app.errors import DirectoryUnavailable
+from app.http.flushing import flush_often
 from app.scim.quirks import Quirk
-
-FLUSH_S = 5.0
-_LAST_FLUSH_S = 1.0
 
 log = structlog.get_logger()
 
@@ -46,13 +43,4 @@ class QuirkCounter:
 
     async def run(self) -> None:
         """Flush every few seconds until cancelled, and then once more."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_S)
-                await self.flush()
-        finally:
-            try:
-                async with asyncio.timeout(_LAST_FLUSH_S):
-                    await self.flush()
-            except TimeoutError:
-                log.warning("quirks.lost", tenants=len(self._seen))
+        await flush_often(self.flush, lambda: log.warning("quirks.lost", tenants=len(self._seen)))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from app.clock import Clock
 from app.directory.link import Link
 from app.directory.tokens import note_uses
 from app.errors import DirectoryUnavailable
-
-FLUSH_S = 5.0
-_LAST_FLUSH_S = 1.0
+from app.http.flushing import flush_often
 
 log = structlog.get_logger()
 
@@ -40,13 +36,6 @@ class TokenUses:
 
     async def run(self) -> None:
         """Flush every few seconds until cancelled, and then once more."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_S)
-                await self.flush()
-        finally:
-            try:
-                async with asyncio.timeout(_LAST_FLUSH_S):
-                    await self.flush()
-            except TimeoutError:
-                log.warning("token_uses.lost", tenants=len(self._seen))
+        await flush_often(
+            self.flush, lambda: log.warning("token_uses.lost", tenants=len(self._seen))
+        )

@@ -9,24 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
+from app.config.role import Limit
 from workers.access.model import Actual, Interval, RoleDefinition, RowFilter, Setting, Shape
 from workers.access.reach import Grant
 from workers.access.statements.quoting import literals, quote_literal
 
-_LIMITS = (
-    "queries",
-    "query_selects",
-    "query_inserts",
-    "errors",
-    "result_rows",
-    "result_bytes",
-    "read_rows",
-    "read_bytes",
-    "written_bytes",
-    "execution_time",
-)
+_LIMITS: tuple[str, ...] = get_args(Limit)
 
 
 def shapes_query(definitions: Collection[RoleDefinition], marker: str) -> str:
