@@ -26,19 +26,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from app.scim.schema import ENTERPRISE_URN, USER_URN
 from benchmarks.alone import TENANT, bare_handler, receiver_alone
 from benchmarks.load import Load, drive, request
 
 PATH = f"/scim/{TENANT}/v2/Users"
-CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 
 def person(number: int) -> dict[str, object]:
     """Return a user as Okta creates one."""
     name = f"person{number}.of.{time.time_ns()}@acme.example"
     return {
-        "schemas": [CORE, ENTERPRISE],
+        "schemas": [USER_URN, ENTERPRISE_URN],
         "userName": name,
         "externalId": f"00u{number:017d}",
         "name": {"givenName": "Ada", "familyName": f"Lovelace {number}"},
@@ -47,7 +46,7 @@ def person(number: int) -> dict[str, object]:
         "locale": "en-US",
         "phoneNumbers": [{"value": "+44 20 7946 0000", "type": "work"}],
         "title": "Analyst",
-        ENTERPRISE: {"department": "Analytics", "employeeNumber": str(number)},
+        ENTERPRISE_URN: {"department": "Analytics", "employeeNumber": str(number)},
         "active": True,
     }
 

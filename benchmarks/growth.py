@@ -37,7 +37,8 @@ from rich.table import Table
 from app.directory.directory import Directory, Origin
 from app.directory.keys import Keys
 from app.directory.link import Link, connect
-from app.scim.schema import USER
+from app.scim.messages import PATCH_OP
+from app.scim.schema import GROUP_URN, USER
 from app.scim.validate import parse_resource
 from benchmarks.alone import Alone, receiver_alone
 from benchmarks.creates import person
@@ -59,8 +60,6 @@ targets = ["main"]
 user_name = "large__{{userName}}"
 marker_role = "large_managed"
 """
-GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
-PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ORIGIN = Origin(request_id="growth", token_id="growth", digest="growth")
 
 
@@ -106,7 +105,7 @@ class Client:
 
     async def group(self, name: str, members: list[str]) -> str:
         body = {
-            "schemas": [GROUP_SCHEMA],
+            "schemas": [GROUP_URN],
             "displayName": name,
             "externalId": name,
             "members": [{"value": member} for member in members],
@@ -117,7 +116,7 @@ class Client:
     async def add_member(self, group: str, member: str) -> float:
         value = [{"value": member}]
         operation = {"op": "add", "path": "members", "value": value}
-        body = {"schemas": [PATCH_SCHEMA], "Operations": [operation]}
+        body = {"schemas": [PATCH_OP], "Operations": [operation]}
         taken, _ = await self.timed("PATCH", f"/Groups/{group}", body)
         return taken
 

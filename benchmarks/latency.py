@@ -47,6 +47,8 @@ from app.sandbox.player import Player
 from app.sandbox.running import Line, Sandbox, SandboxFailed, start
 from app.sandbox.session import Session, log_in
 from app.sandbox.story import load_chain
+from app.scim.messages import PATCH_OP
+from app.scim.schema import USER_URN
 
 TENANT, TARGET = "acme", "main"
 EFFECT_DEADLINE_S = 30.0
@@ -112,7 +114,7 @@ class Changer:
             case "create":
                 self._number += 1
                 self.user_name = f"bench-{time.time_ns()}-{self._number}@acme.example"
-                body = {"schemas": [USER], "userName": self.user_name, "active": True}
+                body = {"schemas": [USER_URN], "userName": self.user_name, "active": True}
                 return await self._send("POST", "/Users", body)
             case "join a group":
                 return await self._patch(f"/Groups/{self._group}", "add", "members", self._member)
@@ -132,7 +134,7 @@ class Changer:
 
     async def _patch(self, url: str, op: str, path: str, value: object) -> int:
         operation = {"op": op, "path": path} | ({} if value is None else {"value": value})
-        return await self._send("PATCH", url, {"schemas": [PATCH], "Operations": [operation]})
+        return await self._send("PATCH", url, {"schemas": [PATCH_OP], "Operations": [operation]})
 
     async def _send(self, method: str, path: str, body: object) -> int:
         data = None if body is None else msgspec.json.encode(body)
@@ -144,9 +146,6 @@ class Changer:
                 self._id = msgspec.json.decode(answer)["id"]
             return int(response.headers["X-Event-Seq"])
 
-
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 Samples = dict[str, list[float]]
 

@@ -28,6 +28,7 @@ import aiohttp
 from redis.asyncio import Redis
 
 from app.sandbox.session import log_in
+from app.scim.messages import PATCH_OP
 
 _AT_ONCE = 24
 _TRIES = 200
@@ -110,7 +111,7 @@ async def live(site: Site, events: int) -> None:
 
 
 def _patch(change: dict[str, Any]) -> dict[str, Any]:
-    return {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [change]}
+    return {"schemas": [PATCH_OP], "Operations": [change]}
 
 
 async def kill(site: Site, every_s: float, rng: random.Random, killed: dict[str, int]) -> None:

@@ -34,10 +34,10 @@ from app.directory.link import Link, connect
 from app.sandbox.running import Sandbox, start
 from app.sandbox.session import Session, log_in
 from app.scim.members import MemberChange
+from app.scim.messages import PATCH_OP
 
 TENANT, TARGET = "acme", "main"
 PEOPLE = 2000
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ORIGIN = Origin(request_id="benchmark", token_id="benchmark", digest="")
 WAYS_IN = (
     "SELECT (SELECT count() FROM system.role_grants WHERE user_name = %(user)s"
@@ -113,7 +113,7 @@ async def run(sandbox: Sandbox, link: Link, events: int, deactivations: int) -> 
         "Content-Type": "application/scim+json",
     }
     operation = {"op": "replace", "path": "active", "value": False}
-    body = msgspec.json.encode({"schemas": [PATCH], "Operations": [operation]})
+    body = msgspec.json.encode({"schemas": [PATCH_OP], "Operations": [operation]})
     taken, waiting, pause = [], [], random.Random(20260401)
     async with (
         aiohttp.ClientSession(headers=headers) as http,

@@ -33,6 +33,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -153,9 +154,9 @@ class Simulation:
             station.free -= 1
             station.busy += ms
             if station is self._cores or not self.fleet.cores:
-                self._after(ms, lambda then=then: self._end(station, then))  # type: ignore[misc]
+                self._after(ms, partial(self._end, station, then))
             else:
-                self._serve(self._cores, ms, lambda then=then: self._end(station, then))  # type: ignore[misc]
+                self._serve(self._cores, ms, partial(self._end, station, then))
 
     def _end(self, station: Station, then: Callable[[], None]) -> None:
         station.free += 1

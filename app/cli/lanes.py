@@ -15,6 +15,7 @@ from app.config.nodes import configured_name
 from app.config.settings import Settings
 from app.directory.lanes import LaneStatus, LaneStore, read_statuses
 from app.directory.link import Link
+from app.directory.rows import lane_row
 
 Order = Literal["pause", "resume", "confirm", "resync"]
 _DONE = {"pause": "paused", "resume": "resumed", "confirm": "confirmed", "resync": "resynced"}
@@ -88,15 +89,7 @@ async def _refuse_blocked(link: Link, lanes: Sequence[LaneName]) -> None:
 
 
 def _row(status: LaneStatus) -> dict[str, Any]:
-    return {
-        "tenant": status.tenant,
-        "target": status.target,
-        "state": status.state,
-        "last_seq": status.last_seq,
-        "applied_seq": status.applied_seq,
-        "lag_seconds": status.lag_seconds,
-        "dead_letters": status.dead_letters,
-        "last_error": status.last_error,
+    return lane_row(status) | {
         "held": status.held,
         "next_attempt_at": iso(status.next_attempt_ms),
         "since": iso(status.since_ms),

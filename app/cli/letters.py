@@ -13,12 +13,12 @@ import click
 from app.cli.actions import record_action
 from app.cli.linked import wake
 from app.cli.lookup import LaneName, require_lane
-from app.cli.output import iso
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.facts import Facts
 from app.directory.lanes import LaneStore, Letter
 from app.directory.link import Link
+from app.directory.rows import letter_row
 from workers.witness import dead_letter
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
@@ -164,20 +164,7 @@ async def discarded(
 
 
 def row(letter_id: LetterId, letter: Letter) -> dict[str, Any]:
-    return {
-        "id": str(letter_id),
-        "tenant": letter_id.tenant,
-        "target": letter_id.target,
-        "resource_type": letter.resource_type,
-        "resource_id": letter_id.resource_id,
-        "name": letter.name,
-        "seq_first": letter.seq_first,
-        "seq_last": letter.seq_last,
-        "code": letter.code,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "first_at": iso(letter.first_ms),
-        "last_at": iso(letter.last_ms),
+    return letter_row(letter_id.tenant, letter_id.target, letter) | {
         "revocation": letter.revocation,
         "statement": letter.statement,
     }

@@ -19,18 +19,14 @@ from urllib.parse import quote_plus, urlsplit
 import aiohttp
 
 from app.doctor.finding import Finding, Status, fail, ok, warn
+from app.scim.messages import LIST_RESPONSE, PATCH_OP
+from app.scim.schema import ENTERPRISE_URN, GROUP_URN, USER_URN
 
 Provider = Literal["okta", "entra"]
 
 ANSWER_S = 60.0  # Okta gives up after this
 _SLOW_S = 10.0
 _SHOWN = 200
-
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Reply:
     def resources(self) -> list[Any] | None:
         """The resources of a list; None if it is none."""
         body = self.json
-        is_list = isinstance(body, dict) and LIST in body.get("schemas", ())
+        is_list = isinstance(body, dict) and LIST_RESPONSE in body.get("schemas", ())
         return body.get("Resources", []) if is_list else None
 
     @property
@@ -347,7 +343,7 @@ async def _okta_sync(
     reply = await walk.ask(check, "GET", f"/Users?{where}")
     yield walk.judged(check, reply, _status(reply, 200), _empty(reply))
     user = {
-        "schemas": [USER],
+        "schemas": [USER_URN],
         "userName": user_name,
         "name": {"givenName": "Doctor", "familyName": "Probe"},
         "emails": [{"primary": True, "value": user_name, "type": "work"}],
@@ -371,14 +367,14 @@ async def _okta_sync(
     yield walk.judged(check, reply, _status(reply, 200), whole)
     check = "push a group"
     reply = await walk.ask(
-        check, "POST", "/Groups", {"schemas": [GROUP], "displayName": group_name, "members": []}
+        check, "POST", "/Groups", {"schemas": [GROUP_URN], "displayName": group_name, "members": []}
     )
     if reply.id:
         made.append(f"/Groups/{reply.id}")
     yield walk.judged(check, reply, _status(reply, 201), _whole(reply, "displayName", group_name))
     check = "push its members"
     members = [{"value": one.rpartition("/")[2], "display": user_name}]
-    body = {"schemas": [GROUP], "id": reply.id, "displayName": group_name, "members": members}
+    body = {"schemas": [GROUP_URN], "id": reply.id, "displayName": group_name, "members": members}
     reply = await walk.ask(check, "PUT", made[1], body)
     yield walk.judged(check, reply, _status(reply, 200, 204))
     check = "deactivate a user"
@@ -394,7 +390,7 @@ async def _entra_sync(
     reply = await walk.ask(check, "GET", f"/Users?filter={_exactly('userName', user_name)}")
     yield walk.judged(check, reply, _status(reply, 200), _empty(reply))
     user = {
-        "schemas": [USER, ENTERPRISE],
+        "schemas": [USER_URN, ENTERPRISE_URN],
         "externalId": str(uuid.uuid4()),
         "userName": user_name,
         "active": True,
@@ -423,7 +419,7 @@ async def _entra_sync(
     check = "create a group"
     group = {
         "schemas": [
-            GROUP,
+            GROUP_URN,
             "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group",
         ],
         "externalId": str(uuid.uuid4()),
@@ -456,6 +452,6 @@ def _exactly(attribute: str, value: str) -> str:
 
 def _patch(*operations: tuple[str, str, object]) -> dict[str, Any]:
     return {
-        "schemas": [PATCH],
+        "schemas": [PATCH_OP],
         "Operations": [{"op": op, "path": path, "value": value} for op, path, value in operations],
     }

@@ -12,57 +12,25 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from app.directory.lanes import Letter
-from app.http.receiver import CALLER
-from app.scim.present import timestamp
+from app.directory.lanes import read_statuses
+from app.directory.rows import lane_row, letter_row
+from app.http.receiver import CALLER, RECEIVER
 
 _encode = msgspec.json.Encoder().encode
 
 
 async def lanes(request: web.Request) -> web.Response:
-    stores = request[CALLER].tenant.lanes.stores
-    rows: list[dict[str, Any]] = []
-    for store in stores:
-        status = await store.status()
-        rows.append(
-            {
-                "tenant": status.tenant,
-                "target": status.target,
-                "state": status.state,
-                "last_seq": status.last_seq,
-                "applied_seq": status.applied_seq,
-                "lag_seconds": status.lag_seconds,
-                "dead_letters": status.dead_letters,
-                "last_error": status.last_error,
-            }
-        )
-    return _answer(rows)
+    names = [(store.tenant, store.target) for store in request[CALLER].tenant.lanes.stores]
+    statuses = await read_statuses(request.app[RECEIVER].link, names)
+    return _answer([lane_row(status) for status in statuses.values()])
 
 
 async def dead_letters(request: web.Request) -> web.Response:
     rows = []
     for store in request[CALLER].tenant.lanes.stores:
         letters = (await store.letters()).values()
-        rows += [_row(store.tenant, store.target, letter) for letter in letters]
+        rows += [letter_row(store.tenant, store.target, letter) for letter in letters]
     return _answer(sorted(rows, key=lambda row: row["first_at"]))
-
-
-def _row(tenant: str, target: str, letter: Letter) -> dict[str, Any]:
-    return {
-        "id": letter.id,
-        "tenant": tenant,
-        "target": target,
-        "resource_type": letter.resource_type,
-        "resource_id": letter.resource_id,
-        "name": letter.name,
-        "seq_first": letter.seq_first,
-        "seq_last": letter.seq_last,
-        "code": letter.code,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "first_at": timestamp(letter.first_ms),
-        "last_at": timestamp(letter.last_ms),
-    }
 
 
 def _answer(rows: list[dict[str, Any]]) -> web.Response:

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from app.cli.commands.doctor import PROVIDERS
 from app.doctor.finding import Finding, Status
-from app.doctor.provider import LIST, Provider, visit
+from app.doctor.provider import Provider, visit
+from app.scim.messages import LIST_RESPONSE
 
 if TYPE_CHECKING:
     from tests.app.http.conftest import Client
@@ -101,8 +102,8 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 REFUSED = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "401"}
-EMPTY = {"schemas": [LIST], "totalResults": 0, "Resources": []}
-SOMEBODY = {"schemas": [LIST], "totalResults": 1, "Resources": [{"id": "1"}]}
+EMPTY = {"schemas": [LIST_RESPONSE], "totalResults": 0, "Resources": []}
+SOMEBODY = {"schemas": [LIST_RESPONSE], "totalResults": 1, "Resources": [{"id": "1"}]}
 ENDPOINTS: dict[str, tuple[Provider, Any, str, str]] = {
     "a proxy's page": ("okta", "<html>Bad</html>", "Test Connector Configuration", "no JSON"),
     "a list that is none": ("okta", (200, {}), "Test Connector Configuration", "no ListResponse"),
