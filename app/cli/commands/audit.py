@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from app.config.settings import Settings
+    from workers.ledger.questions import Question
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _IN_A_TABLE, _IN_ALL = 1000, 100_000_000  # rows, unless --limit says otherwise
@@ -32,8 +35,44 @@ def _quarter(text: str) -> tuple[datetime, datetime]:
     return parse_quarter(text)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What every question is asked under: the file, the form of the answer, how long it may be.
+
+    `most`: evidence is whole unless it is cut on purpose.
+    """
+
+    settings: Settings
+    most: int
+    as_json: bool
+    as_csv: bool
+
+    def ask(self, question: Question) -> list[dict[str, Any]]:
+        from app.cli.audits import ask  # noqa: PLC0415 - not for --help
+
+        return ask(self.settings, question)
+
+    def show(self, rows: list[dict[str, Any]], columns: Sequence[str], empty: str) -> None:
+        """Print the answer; `empty` is what a table without rows says."""
+        from app.cli.audits import show  # noqa: PLC0415 - not for --help
+
+        form = {"as_json": self.as_json, "as_csv": self.as_csv}
+        show(rows, columns, most=self.most, empty=empty, **form)
+
+
 def _evidence(function: Function) -> Function:
-    """Add what every question has: the form of the answer, and how long it may be."""
+    """Add the options that every question has, passed as `evidence`."""
+
+    @wraps(function)
+    def asked(*, as_json: bool, as_csv: bool, limit: int | None, config: Path, **rest: Any) -> Any:
+        evidence = Evidence(
+            settings=read_settings(config),
+            most=limit or (_IN_ALL if as_json or as_csv else _IN_A_TABLE),
+            as_json=as_json,
+            as_csv=as_csv,
+        )
+        return function(evidence=evidence, **rest)
+
     for option in (
         json_option,
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with every column."),
@@ -45,8 +84,8 @@ def _evidence(function: Function) -> Function:
         ),
         config_option,
     ):
-        function = option(function)
-    return function
+        asked = option(asked)
+    return cast("Function", asked)
 
 
 def _period(function: Function) -> Function:
@@ -56,11 +95,6 @@ def _period(function: Function) -> Function:
         "--from", "start", type=_time, metavar="TIME", help="From this time on (UTC if unsaid)."
     )
     return since(until(function))
-
-
-def _most(limit: int | None, *, whole: bool) -> int:
-    """Return how many rows an answer has at most: evidence is whole unless it is cut on purpose."""
-    return limit or (_IN_ALL if whole else _IN_A_TABLE)
 
 
 def _of_tenant(function: Function) -> Function:
@@ -107,33 +141,27 @@ def events(
     user: str | None,
     request: str | None,
     token: str | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """List the changes of the directory, each with who asked and what was there before.
 
     Example: clickhouse-scim audit events acme --from 2026-11-01 --user ana@acme.example --json
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
-    from workers.ledger import questions  # noqa: PLC0415
+    from workers.ledger import questions  # noqa: PLC0415 - not for --help
 
     asked = questions.Filter(
-        tenant=_tenant(settings, named, tenant),
+        tenant=_tenant(evidence.settings, named, tenant),
         start=start,
         end=end,
         user=user,
         request=request,
         token=token,
-        most=most,
+        most=evidence.most,
     )
-    rows = ask(settings, questions.events(asked))
+    rows = evidence.ask(questions.events(asked))
     columns = ("tenant", "seq", "at", "op", "type", "name", "request_id", "token_id", "ip")
     empty = "the ledger has no such events"
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("statements", short_help="List the statements that were sent to targets.")
@@ -158,34 +186,28 @@ def statements(
     request: str | None,
     target: str | None,
     result: str | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """List the statements that were sent to targets, with their results and the events behind them.
 
     Example: clickhouse-scim audit statements acme --request-id 5e1f --result refused
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
-    from workers.ledger import questions  # noqa: PLC0415
+    from workers.ledger import questions  # noqa: PLC0415 - not for --help
 
     asked = questions.Filter(
-        tenant=_tenant(settings, named, tenant),
+        tenant=_tenant(evidence.settings, named, tenant),
         start=start,
         end=end,
         user=user,
         request=request,
         target=target,
         result=result,
-        most=most,
+        most=evidence.most,
     )
-    rows = ask(settings, questions.statements(asked))
+    rows = evidence.ask(questions.statements(asked))
     columns = ("tenant", "target", "at", "statement", "seqs", "result", "code", "duration_ms")
     empty = "the ledger has no such statements"
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("actions", short_help="List what operators did.")
@@ -198,26 +220,20 @@ def actions(
     tenant: str | None,
     start: datetime | None,
     end: datetime | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """List what operators did: tokens made and revoked, dead letters replayed, people erased.
 
     Example: clickhouse-scim audit actions acme --from 2026-11-01
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
-    from workers.ledger import questions  # noqa: PLC0415
+    from workers.ledger import questions  # noqa: PLC0415 - not for --help
 
-    chosen = _tenant(settings, named, tenant)
-    asked = questions.Filter(tenant=chosen, start=start, end=end, most=most)
-    rows = ask(settings, questions.actions(asked))
+    chosen = _tenant(evidence.settings, named, tenant)
+    asked = questions.Filter(tenant=chosen, start=start, end=end, most=evidence.most)
+    rows = evidence.ask(questions.actions(asked))
     columns = ("tenant", "at", "action", "actor", "subject", "detail")
     empty = "the ledger has no such actions"
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("person", short_help="Tell everything about a person.")
@@ -230,10 +246,7 @@ def person(
     tenant: str | None,
     start: datetime | None,
     end: datetime | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """Tell everything about USER, in order: requests, changes, statements, what was held.
 
@@ -241,17 +254,14 @@ def person(
 
     Example: clickhouse-scim audit person acme ana@acme.example
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
-    from workers.ledger import questions  # noqa: PLC0415
+    from workers.ledger import questions  # noqa: PLC0415 - not for --help
 
-    of, who = _words(settings, words, tenant)
-    asked = questions.Filter(start=start, end=end, most=most)
-    rows = ask(settings, questions.person(of, who, asked))
+    of, who = _words(evidence.settings, words, tenant)
+    asked = questions.Filter(start=start, end=end, most=evidence.most)
+    rows = evidence.ask(questions.person(of, who, asked))
     columns = ("at", "what", "target", "seq", "action", "subject", "request", "detail")
     empty = f"the ledger knows nobody as {printable(who)}"
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("token", short_help="List the changes that were asked for with a token.")
@@ -264,26 +274,20 @@ def token(
     tenant: str | None,
     start: datetime | None,
     end: datetime | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """List all changes that were asked for with the token ID.
 
     Example: clickhouse-scim audit token acme 0f3a9c2b41de --csv
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, show  # noqa: PLC0415 - not for --help
-    from workers.ledger import questions  # noqa: PLC0415
+    from workers.ledger import questions  # noqa: PLC0415 - not for --help
 
-    of, token_id = _words(settings, words, tenant)
-    asked = questions.Filter(start=start, end=end, most=most)
-    rows = ask(settings, questions.by_token(of, token_id, asked))
+    of, token_id = _words(evidence.settings, words, tenant)
+    asked = questions.Filter(start=start, end=end, most=evidence.most)
+    rows = evidence.ask(questions.by_token(of, token_id, asked))
     columns = ("at", "seq", "op", "type", "name", "members_added", "members_removed", "request_id")
     empty = f"the ledger has no event of token {printable(token_id)}"
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("holders", short_help="Tell who holds which role, or held it at a time.")
@@ -301,26 +305,23 @@ def holders(
     user: str | None,
     target: str | None,
     at: datetime | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """Tell who holds which role, or held it at a time, as targets were last seen then.
 
     Example: clickhouse-scim audit holders acme --role analyst --at 2026-09-30
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, now, show  # noqa: PLC0415 - not for --help
+    from app.cli.audits import now  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
-    of = _one_tenant(settings, named, tenant)
-    question = questions.holders(of, at or now(), role=role, user=user, target=target, most=most)
+    of = _one_tenant(evidence.settings, named, tenant)
+    question = questions.holders(
+        of, at or now(), role=role, user=user, target=target, most=evidence.most
+    )
     columns = ("target", "user", "role", "since", "is_explained")
     empty = "nobody held that"
-    rows = ask(settings, question)
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    rows = evidence.ask(question)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("unexplained", short_help="List access that nobody's group explains.")
@@ -332,25 +333,20 @@ def unexplained(
     named: str | None,
     tenant: str | None,
     at: datetime | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """List the roles that managed users hold although neither a group nor a default gives them.
 
     Example: clickhouse-scim audit unexplained acme
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, now, show  # noqa: PLC0415 - not for --help
+    from app.cli.audits import now  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
-    of = _one_tenant(settings, named, tenant)
-    rows = ask(settings, questions.unexplained(of, at or now(), most))
+    of = _one_tenant(evidence.settings, named, tenant)
+    rows = evidence.ask(questions.unexplained(of, at or now(), evidence.most))
     columns = ("target", "user", "role", "since")
     empty = "all access is explained"
-    show(rows, columns, most=most, as_json=as_json, as_csv=as_csv, empty=empty)
+    evidence.show(rows, columns, empty)
 
 
 @command.command("leavers", short_help="Tell how long access outlived those who left.")
@@ -365,10 +361,7 @@ def leavers(
     start: datetime | None,
     end: datetime | None,
     quarter: tuple[datetime, datetime] | None,
-    as_json: bool,
-    as_csv: bool,
-    limit: int | None,
-    config: Path,
+    evidence: Evidence,
 ) -> None:
     """Tell, for everybody who was deactivated or deleted, when each target was without the access.
 
@@ -377,22 +370,20 @@ def leavers(
 
     Example: clickhouse-scim audit leavers acme --quarter 2026Q4
     """
-    settings = read_settings(config)
-    most = _most(limit, whole=as_json or as_csv)
-    from app.cli.audits import ask, long_ago, now, show  # noqa: PLC0415 - not for --help
+    from app.cli.audits import long_ago, now  # noqa: PLC0415 - not for --help
     from workers.ledger import questions  # noqa: PLC0415
 
-    of = _one_tenant(settings, named, tenant)
+    of = _one_tenant(evidence.settings, named, tenant)
     since, until = quarter or (start or long_ago(), end or now())
-    rows = ask(settings, questions.leavers(of, since, until, most))
-    (total,) = ask(settings, questions.percentiles(of, since, until))
-    if as_json:
-        print_object({**total, "leavers": rows[:most]})
+    rows = evidence.ask(questions.leavers(of, since, until, evidence.most))
+    (total,) = evidence.ask(questions.percentiles(of, since, until))
+    if evidence.as_json:
+        print_object({**total, "leavers": rows[: evidence.most]})
         return
     columns = ("name", "target", "user", "left_at", "gone_at", "seconds")
     empty = "nobody left"
-    show(rows, columns, most=most, as_json=False, as_csv=as_csv, empty=empty)
-    if rows and not as_csv:
+    evidence.show(rows, columns, empty)
+    if rows and not evidence.as_csv:
         print_fields(total, as_json=False)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.cli.main import main
 from app.clock import Clock
 from app.config.ledger import LedgerSettings
 from app.config.load import check
@@ -21,6 +23,7 @@ from app.directory.directory import Directory, Origin
 from app.directory.facts import Facts
 from app.directory.keys import LEDGER, Keys
 from app.directory.link import Link, connect
+from app.sandbox.toml import render_toml
 from workers.ledger.chain import LedgerEvent
 from workers.ledger.progress import LedgerLane, Progress
 from workers.ledger.rows import EVENT_COLUMNS, parse_event
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 ORIGIN = Origin(
     request_id="req-1", token_id="tok-1", digest="d", address="203.0.113.7", agent="Okta SCIM"
 )
+
+Command = Callable[..., Awaitable[tuple[int, Any, str]]]
 
 
 def settings_of(redis: str, ledger: LedgerSettings, tenant: str) -> Settings:
@@ -126,3 +131,28 @@ async def told(redis_server: RedisServer, ledger: LedgerSettings) -> AsyncIterat
 
 def fields(raw: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in raw.items()}
+
+
+@pytest.fixture
+def command(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command; return its exit code, its JSON, and what it said on stderr."""
+    assert told.settings.ledger is not None
+    config = tmp_path / "scim.toml"
+    config.write_text(
+        render_toml(
+            {
+                "redis": {"url": told.settings.redis.url},
+                "ledger": {"url": told.settings.ledger.url},
+                "targets": {"main": {"hosts": ["127.0.0.1:1"]}},
+                "tenants": {told.tenant: {"targets": ["main"]}},
+            }
+        )
+    )
+
+    async def run(*words: str) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        code = await asyncio.to_thread(main, [*words, "--config", str(config), "--json"])
+        said = capsys.readouterr()
+        return code, json.loads(said.out) if said.out else None, said.err
+
+    return run

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,37 +13,19 @@ import pytest
 from app.cli.main import main
 from app.directory.facts import Access, Statement
 from app.sandbox.toml import render_toml
-from tests.workers.ledger.conftest import ORIGIN, Told
+from tests.workers.ledger.conftest import ORIGIN, Command, Told
 from workers.ledger.rows import ms
 from workers.ledger.store import literal
 
 SECOND = timedelta(seconds=1)
-Audit = Callable[..., Awaitable[tuple[int, Any, str]]]
 
 
 @pytest.fixture
-def audit(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Audit:
-    """Run `audit …` of the tenant; return its exit code, its JSON, and what it said on stderr."""
-    assert told.settings.ledger is not None
-    config = tmp_path / "scim.toml"
-    config.write_text(
-        render_toml(
-            {
-                "redis": {"url": told.settings.redis.url},
-                "ledger": {"url": told.settings.ledger.url},
-                "targets": {"main": {"hosts": ["127.0.0.1:1"]}},
-                "tenants": {told.tenant: {"targets": ["main"]}},
-            }
-        )
-    )
+def audit(command: Command) -> Command:
+    """Run `audit …` of the tenant, or `access show …`."""
 
     async def run(*words: str) -> tuple[int, Any, str]:
-        capsys.readouterr()
-        group = "access" if words[0] == "show" else "audit"
-        arguments = [group, *words, "--config", str(config), "--json"]
-        code = await asyncio.to_thread(main, arguments)
-        said = capsys.readouterr()
-        return code, json.loads(said.out) if said.out else None, said.err
+        return await command("access" if words[0] == "show" else "audit", *words)
 
     return run
 
@@ -66,7 +46,7 @@ def access(
     )
 
 
-async def test_events_are_found_by_person_request_and_token(told: Told, audit: Audit) -> None:
+async def test_events_are_found_by_person_request_and_token(told: Told, audit: Command) -> None:
     ana, bo = await told.user("Ana@acme.example"), await told.user("bo")
     await told.group("G", ana)
     await told.write()
@@ -83,7 +63,7 @@ async def test_events_are_found_by_person_request_and_token(told: Told, audit: A
     assert [row["members_added"] for row in found] == [0, 0, 1]
 
 
-async def test_a_limit_is_kept_and_told(told: Told, audit: Audit) -> None:
+async def test_a_limit_is_kept_and_told(told: Told, audit: Command) -> None:
     for number in range(3):
         await told.user(f"u{number}")
     await told.write()
@@ -92,7 +72,9 @@ async def test_a_limit_is_kept_and_told(told: Told, audit: Audit) -> None:
     assert "first 2" in said
 
 
-async def test_a_person_is_told_from_the_request_to_the_statement(told: Told, audit: Audit) -> None:
+async def test_a_person_is_told_from_the_request_to_the_statement(
+    told: Told, audit: Command
+) -> None:
     ana = await told.user("ana")
     statement = Statement(
         id="q-1",
@@ -121,7 +103,7 @@ async def test_a_person_is_told_from_the_request_to_the_statement(told: Told, au
     assert [row["query_id"] for row in rows] == ["q-1"]
 
 
-async def test_what_was_held_at_a_time_is_what_a_model_says(told: Told, audit: Audit) -> None:
+async def test_what_was_held_at_a_time_is_what_a_model_says(told: Told, audit: Command) -> None:
     rng, began = random.Random(3), datetime(2026, 1, 1, tzinfo=UTC)
     held: dict[str, set[str]] = {}
     moments: list[tuple[datetime, dict[str, set[str]]]] = []
@@ -148,7 +130,7 @@ async def test_what_was_held_at_a_time_is_what_a_model_says(told: Told, audit: A
             assert {row["user"] for row in rows} == {u for u, of in model.items() if role in of}
 
 
-async def test_access_that_nobodys_group_explains_is_listed(told: Told, audit: Audit) -> None:
+async def test_access_that_nobodys_group_explains_is_listed(told: Told, audit: Command) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     await told.facts.record(
         told.tenant,
@@ -160,7 +142,7 @@ async def test_access_that_nobodys_group_explains_is_listed(told: Told, audit: A
 
 
 async def test_leavers_are_told_with_how_long_their_access_outlived_them(
-    told: Told, audit: Audit
+    told: Told, audit: Command
 ) -> None:
     before = datetime.now(UTC)
     people = [await told.user(f"u{number}") for number in range(4)]
@@ -207,7 +189,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 async def test_one_row_that_is_changed_by_hand_is_found(
-    change: str, told: Told, audit: Audit
+    change: str, told: Told, audit: Command
 ) -> None:
     for number in range(4):
         await told.user(f"u{number}")
@@ -226,7 +208,7 @@ async def test_one_row_that_is_changed_by_hand_is_found(
 
 
 async def test_a_chain_that_was_made_anew_does_not_end_as_redis_remembers(
-    told: Told, audit: Audit
+    told: Told, audit: Command
 ) -> None:
     await told.user("u")
     await told.write()
@@ -235,7 +217,7 @@ async def test_a_chain_that_was_made_anew_does_not_end_as_redis_remembers(
     assert (code, row["problems"][0]["seq"]) == (1, 1)
 
 
-async def test_a_person_is_erased_and_the_chain_still_holds(told: Told, audit: Audit) -> None:
+async def test_a_person_is_erased_and_the_chain_still_holds(told: Told, audit: Command) -> None:
     name = "ana.planted@acme.example"
     ana = await told.user(name, displayName="Planted Person")
     await told.user(f"h{name}")  # somebody else, whose name holds this one

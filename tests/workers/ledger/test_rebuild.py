@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.cli.main import main
 from app.directory.directory import Directory
 from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneStore
-from app.sandbox.toml import render_toml
 from app.scim.members import MemberChange
-from tests.workers.ledger.conftest import ORIGIN, Told
+from tests.workers.ledger.conftest import ORIGIN, Command, Told
 from workers.ledger.chain import Verification
 from workers.ledger.store import literal
 
@@ -63,26 +58,11 @@ async def lose(told: Told) -> None:
 
 
 @pytest.fixture
-def rebuild(told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    assert told.settings.ledger is not None
-    config = tmp_path / "scim.toml"
-    config.write_text(
-        render_toml(
-            {
-                "redis": {"url": told.settings.redis.url},
-                "ledger": {"url": told.settings.ledger.url},
-                "targets": {"main": {"hosts": ["127.0.0.1:1"]}},
-                "tenants": {told.tenant: {"targets": ["main"]}},
-            }
-        )
-    )
+def rebuild(told: Told, command: Command) -> Command:
+    """Run `directory rebuild` of the tenant."""
 
     async def run(*options: str) -> tuple[int, Any, str]:
-        capsys.readouterr()
-        words = ["directory", "rebuild", told.tenant, *options, "--config", str(config), "--json"]
-        code = await asyncio.to_thread(main, words)
-        said = capsys.readouterr()
-        return code, json.loads(said.out) if said.out else None, said.err
+        return await command("directory", "rebuild", told.tenant, *options)
 
     return run
 
