@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from app.config.ledger import LedgerSettings
 from workers.access.statements.quoting import quote_identifier, quote_literal
@@ -75,8 +74,3 @@ class Store:
 
     async def close(self) -> None:
         await self._pool.close()
-
-
-def literal(value: Any) -> str:
-    """Return a value as SQL: text, a whole number."""
-    return f"{value:d}" if isinstance(value, int) else quote_literal(str(value))

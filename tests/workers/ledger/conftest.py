@@ -24,11 +24,12 @@ from app.directory.facts import Facts
 from app.directory.keys import LEDGER, Keys
 from app.directory.link import Link, connect
 from app.sandbox.toml import render_toml
+from workers.access.statements.quoting import quote_literal
 from workers.ledger.chain import LedgerEvent
 from workers.ledger.progress import LedgerLane, Progress
 from workers.ledger.rows import EVENT_COLUMNS, parse_event
 from workers.ledger.schema import migrate
-from workers.ledger.store import Store, literal
+from workers.ledger.store import Store
 from workers.ledger.writer import Desk, Writer
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Told:
 
     async def rows(self, table: str, what: str = "count()") -> Any:
         """Return one value about the tenant's rows, as they lie there, before merges."""
-        where = f"tenant = {literal(self.tenant)}"
+        where = f"tenant = {quote_literal(self.tenant)}"
         ((value,),) = await self.store.query(f"SELECT {what} FROM {table} WHERE {where}")
         return value
 

@@ -14,8 +14,8 @@ from app.cli.main import main
 from app.directory.facts import Access, Statement
 from app.sandbox.toml import render_toml
 from tests.workers.ledger.conftest import ORIGIN, Command, Told
+from workers.access.statements.quoting import quote_literal
 from workers.ledger.rows import ms
-from workers.ledger.store import literal
 
 SECOND = timedelta(seconds=1)
 
@@ -198,7 +198,7 @@ async def test_one_row_that_is_changed_by_hand_is_found(
     assert (code, row["ok"], row["events"], row["problems"]) == (0, True, 4, [])
     change, _, where = change.partition(" WHERE ")
     await told.store.query(
-        f"ALTER TABLE events {change} WHERE tenant = {literal(told.tenant)} AND {where}"
+        f"ALTER TABLE events {change} WHERE tenant = {quote_literal(told.tenant)} AND {where}"
         " SETTINGS mutations_sync = 2"
     )
     code, (row,), said = await audit("verify", told.tenant)

@@ -12,8 +12,8 @@ from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneStore
 from app.scim.members import MemberChange
 from tests.workers.ledger.conftest import ORIGIN, Command, Told
+from workers.access.statements.quoting import quote_literal
 from workers.ledger.chain import Verification
-from workers.ledger.store import literal
 
 # What belongs to the directory itself; the rest of a tenant's keys are streams, lanes and tokens.
 PARTS = (
@@ -192,7 +192,7 @@ async def test_events_that_were_changed_by_hand_are_not_believed(told: Told, reb
     await told.write()
     await told.store.query(
         "ALTER TABLE events UPDATE after = replaceAll(after, 'bo', 'mallory')"
-        f" WHERE tenant = {literal(told.tenant)} AND seq = 2 SETTINGS mutations_sync = 2"
+        f" WHERE tenant = {quote_literal(told.tenant)} AND seq = 2 SETTINGS mutations_sync = 2"
     )
     await lose(told)
     code, _, said = await rebuild()
