@@ -18,15 +18,10 @@ def client_address(peer: str | None, forwarded: Sequence[str], proxies: Sequence
     stands there counts only as far as proxies of ours wrote it: read from the right, the first
     address that is no proxy is the client's; what is left of it the client may have made up.
     """
-    hops = tuple(hop.strip() for value in forwarded for hop in value.split(","))
-    return _client(peer or "", hops, tuple(proxies))
-
-
-@lru_cache(maxsize=4096)  # an identity provider calls from few addresses, thousands of times
-def _client(peer: str, forwarded: tuple[str, ...], proxies: tuple[Network, ...]) -> str:
-    address, hops = parse_address(peer), list(forwarded)
+    address = _address_of(peer or "")
     if address is None:
         return ""
+    hops = [hop.strip() for value in forwarded for hop in value.split(",")]
     while hops and is_in(address, proxies):
         before = parse_address(hops.pop())
         if before is None:
@@ -35,11 +30,16 @@ def _client(peer: str, forwarded: tuple[str, ...], proxies: tuple[Network, ...])
     return str(address)
 
 
-@lru_cache(maxsize=4096)
-def is_proxy(peer: str | None, proxies: tuple[Network, ...]) -> bool:
+def is_proxy(peer: str | None, proxies: Sequence[Network]) -> bool:
     """Whether who opened the connection is a proxy of ours."""
-    address = parse_address(peer or "")
+    address = _address_of(peer or "")
     return address is not None and is_in(address, proxies)
+
+
+# Peers are few, and call thousands of times; what headers name is anybody's, and not kept.
+@lru_cache(maxsize=4096)
+def _address_of(peer: str) -> IPv4Address | IPv6Address | None:
+    return parse_address(peer)
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
