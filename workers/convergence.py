@@ -359,12 +359,9 @@ class Convergence:
 
         Tenants may define one role alike on a target; whoever comes first makes it.
         """
-        roles: set[str] = set()
-        roles_here = (actual.roles.get(name) for name in self.setup.definitions)
-        if any(role is not None and not role.marked for role in roles_here):
-            for partner in self.setup.partners:
-                roles |= (await self.store.of(partner).roles()).keys()
-        return roles
+        here = {name: actual.roles.get(name) for name in self.setup.definitions}
+        names = {name for name, role in here.items() if role is not None and not role.marked}
+        return await self.store.made_by(self.setup.partners, names) if names else set()
 
     def _has_lost_a_race(self, actual: Actual, outcome: Outcome) -> bool:
         """Whether a role is refused only since another tenant made it a moment earlier."""

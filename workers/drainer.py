@@ -25,7 +25,7 @@ from workers.clickhouse.target import Target
 from workers.lane import Lane
 from workers.leaving import Doorman
 from workers.look import Look
-from workers.setup import Setup, endpoint_of
+from workers.setup import Setup, Setups, endpoint_of
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Drainer:
         self._doors: set[tuple[str, str]] = set()
         self._looking: set[tuple[str, str]] = set()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
-        self._setups: dict[tuple[str, str], Setup | None] = {}
+        self._setups = Setups(settings)
         self._targets: dict[tuple[str, str], Target] = {}
         self._pools: dict[str, Pool] = {}
 
@@ -77,10 +77,7 @@ class Drainer:
 
     def setup(self, tenant: str, target: str) -> Setup | None:
         """Return what the configuration says about the lane; None if it has no such lane."""
-        lane = tenant, target
-        if lane not in self._setups:
-            self._setups[lane] = Setup.of(self.settings, tenant, target)
-        return self._setups[lane]
+        return self._setups.of(tenant, target)
 
     def wake(self, tenant: str, target: str) -> None:
         """Have the lane drained; if that is under way already, then once more after it."""
@@ -194,7 +191,7 @@ class Drainer:
         self.metrics.show(settings.tenants)
         self.metrics.expect(settings.targets)
         self.generation += 1
-        self._setups.clear()
+        self._setups = Setups(settings)
         self._targets.clear()
         for name, pool in list(self._pools.items()):
             if name not in settings.targets or endpoint_of(settings, name) != pool.endpoint:

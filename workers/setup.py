@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from app.config.rolemap import digest
 from app.config.settings import Settings
+from app.config.tenant import Tenant
 from workers.access.desired import Rules, role_definitions
 from workers.access.guard import Limit
 from workers.access.model import Policy, RoleDefinition
 from workers.clickhouse.pool import Endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What the tenants of one target have there: their marker roles, and who defines each role.
+
+    One value for all of them: there may be thousands.
+    """
+
+    markers: frozenset[str]
+    definers: Mapping[str, tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """`siblings`: all targets of the tenant. `definitions`: the roles that are kept in shape, by
-    name. `partners`: the other tenants that define roles on this target, alike where they have the
-    same (the configuration's check sees to it). `digest`: differs where a change of the file
-    changes what users hold.
+    name. `digest`: differs where a change of the file changes what users hold.
     """
 
     tenant: str
@@ -26,7 +38,7 @@ class Setup:
     siblings: tuple[str, ...]
     rules: Rules
     definitions: Mapping[str, RoleDefinition]
-    partners: tuple[str, ...]
+    sharing: Sharing
     marker: str
     drop_deleted: bool
     purge_after_ms: int | None
@@ -35,44 +47,23 @@ class Setup:
     protected_names: frozenset[str]
     limit: Limit
     protected_roles: frozenset[str]
-    markers: frozenset[str]
     digest: str
 
     @classmethod
     def of(cls, settings: Settings, tenant: str, target: str) -> Setup | None:
-        """Return the setup of this lane; None if the configuration has no such lane."""
-        configured = settings.tenants.get(tenant)
-        if configured is None or target not in configured.targets:
-            return None
-        of_target = settings.targets[target]
-        return cls(
-            tenant=tenant,
-            target=target,
-            siblings=configured.targets,
-            rules=Rules.of(tenant, configured, target),
-            definitions=role_definitions(configured.roles),
-            partners=tuple(
-                name
-                for name, other in settings.tenants.items()
-                if name != tenant
-                and target in other.targets
-                and configured.roles.keys() & other.roles.keys()
-            ),
-            marker=configured.marker_role,
-            drop_deleted=configured.on_delete == "drop",
-            purge_after_ms=None
-            if configured.purge_after_days is None
-            else configured.purge_after_days * 86_400_000,
-            revoke_foreign=configured.foreign_grants == "revoke",
-            adopt_existing=configured.adopt_existing_users,
-            protected_names=frozenset({of_target.user, *of_target.protected_users}),
-            protected_roles=frozenset(of_target.protected_roles),
-            markers=frozenset(
-                one.marker_role for one in settings.tenants.values() if target in one.targets
-            ),
-            limit=Limit(settings.guard.max_share, settings.guard.at_least),
-            digest=digest(configured),
-        )
+        """Return the setup of this lane; None if the configuration has no such lane.
+
+        It looks at every tenant: who needs more than one asks `Setups`.
+        """
+        return Setups(settings).of(tenant, target)
+
+    @property
+    def partners(self) -> frozenset[str]:
+        """The other tenants that define roles of ours on this target, alike: the configuration's
+        check sees to it.
+        """
+        definers = self.sharing.definers
+        return frozenset(t for role in self.definitions for t in definers[role]) - {self.tenant}
 
     def policy(self, vocabulary: frozenset[str]) -> Policy:
         return Policy(
@@ -83,8 +74,66 @@ class Setup:
             adopt_existing=self.adopt_existing,
             protected_names=self.protected_names,
             protected_roles=self.protected_roles,
-            markers=self.markers,
+            markers=self.sharing.markers,
         )
+
+
+class Setups:
+    """The lanes' setups under one configuration, each made when first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[tuple[str, str], Setup] = {}
+
+    def of(self, tenant: str, target: str) -> Setup | None:
+        """Return the setup of this lane; None if the configuration has no such lane."""
+        configured = self._settings.tenants.get(tenant)
+        if configured is None or target not in configured.targets:
+            return None
+        lane = tenant, target
+        if lane not in self._made:
+            self._made[lane] = self._make(tenant, configured, target)
+        return self._made[lane]
+
+    def _make(self, tenant: str, configured: Tenant, target: str) -> Setup:
+        settings, of_target = self._settings, self._settings.targets[target]
+        return Setup(
+            tenant=tenant,
+            target=target,
+            siblings=configured.targets,
+            rules=Rules.of(tenant, configured, target),
+            definitions=role_definitions(configured.roles),
+            sharing=self._sharing[target],
+            marker=configured.marker_role,
+            drop_deleted=configured.on_delete == "drop",
+            purge_after_ms=None
+            if configured.purge_after_days is None
+            else configured.purge_after_days * 86_400_000,
+            revoke_foreign=configured.foreign_grants == "revoke",
+            adopt_existing=configured.adopt_existing_users,
+            protected_names=frozenset({of_target.user, *of_target.protected_users}),
+            protected_roles=frozenset(of_target.protected_roles),
+            limit=Limit(settings.guard.max_share, settings.guard.at_least),
+            digest=digest(configured),
+        )
+
+    @cached_property
+    def _sharing(self) -> Mapping[str, Sharing]:
+        markers: defaultdict[str, set[str]] = defaultdict(set)
+        definers: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for tenant, configured in self._settings.tenants.items():
+            for target in configured.targets:
+                markers[target].add(configured.marker_role)
+                for role in configured.roles:
+                    definers[target][role].append(tenant)
+        return {
+            target: Sharing(
+                frozenset(some), {role: tuple(by) for role, by in definers[target].items()}
+            )
+            for target, some in markers.items()
+        }
 
 
 def endpoint_of(settings: Settings, name: str) -> Endpoint:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.config.meeting import Form, first_met
 from app.config.protected import why_protected
 from app.config.suggest import closest
 from app.config.target import Target
@@ -177,17 +178,16 @@ def _markers(drafts: Sequence[Draft]) -> Iterator[Problem]:
 def _prefixes(drafts: Sequence[Draft]) -> Iterator[Problem]:
     """Yield prefixes with which groups of two tenants could be given one role."""
     creating = [
-        (draft, prefix)
-        for draft in drafts
-        if draft.tenant.unmapped_groups == "create"
-        and draft.legible("role_prefix")
-        and (prefix := draft.tenant.role_prefix) is not None
+        one
+        for one in drafts
+        if one.tenant.unmapped_groups == "create" and one.legible("role_prefix")
     ]
-    for (one, its), (other, prefix) in itertools.combinations(creating, 2):
-        shared = set(one.tenant.targets) & set(other.tenant.targets)
-        if shared and (its.startswith(prefix) or prefix.startswith(its)):
-            where = f"shares target {min(shared)} with tenant {one.name}, which has {its}"
-            yield other.problem(
+    for target, here in _by_target(creating).items():
+        forms = {one.name: Form(one.tenant.role_prefix or "", "") for one in here}
+        told = {one.name: one for one in here}
+        for name, met in first_met(forms):
+            where = f"shares target {target} with tenant {met}, which has {forms[met].before}"
+            yield told[name].problem(
                 "role_prefix", f"{where}: their groups could get one role; begin it differently"
             )
 
@@ -208,46 +208,53 @@ def _definitions(drafts: Sequence[Draft]) -> Iterator[Problem]:
                     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Naming:
-    """How a tenant's users are named, folded: careful where ClickHouse is exact."""
-
-    draft: Draft
-    targets: frozenset[str]
-    before: str
-    after: str
-    bare: bool
-    domains: frozenset[str]
-
-    @classmethod
-    def of(cls, draft: Draft) -> _Naming:
-        tenant = draft.tenant
-        before, after = map(fold, tenant.user_name.around(draft.name))
-        bare, domains = tenant.user_name.is_bare, frozenset(tenant.verified_domains)
-        return cls(draft, frozenset(tenant.targets), before, after, bare, domains)
-
-    def can_meet(self, other: _Naming) -> bool:
-        """Whether some ClickHouse name can be one of both."""
-        if self.bare and other.bare:
-            return not (self.domains and other.domains and self.domains.isdisjoint(other.domains))
-        before = self.before.startswith(other.before) or other.before.startswith(self.before)
-        return before and (self.after.endswith(other.after) or other.after.endswith(self.after))
-
-
 def _names(drafts: Sequence[Draft]) -> Iterator[Problem]:
-    """Yield templates of two tenants on one target that can give one name.
-
-    Pair by pair, so a comparison is two of strings and no more.
-    """
-    namings = [_Naming.of(one) for one in drafts if one.legible("user_name", "verified_domains")]
-    for one, other in itertools.combinations(namings, 2):
-        if one.can_meet(other) and (shared := one.targets & other.targets):
-            where = f"shares target {min(shared)} with tenant {one.draft.name}"
-            yield other.draft.problem(
+    """Yield templates of two tenants on one target that can give one name."""
+    legible = [one for one in drafts if one.legible("user_name", "verified_domains")]
+    for target, here in _by_target(legible).items():
+        told = {one.name: one for one in here}
+        for name, met in _who_meet({one.name: one.tenant for one in here}):
+            where = f"shares target {target} with tenant {met}"
+            yield told[name].problem(
                 "user_name",
                 f"{where}, and their users could get one name; put {{tenant}} into both templates"
                 " or give them different verified_domains",
             )
+
+
+def _who_meet(tenants: Mapping[str, Tenant]) -> Iterator[tuple[str, str]]:
+    """Yield tenants that can give a name of an earlier one's, and that one.
+
+    Folded: careful where ClickHouse is exact. Whole user names are told apart by their domains, but
+    from no others: a user who has no access may be of any domain.
+    """
+    whole = {name: one for name, one in tenants.items() if one.user_name.is_bare}
+    others = {
+        name: Form(*map(fold, one.user_name.around(name)))
+        for name, one in tenants.items()
+        if name not in whole
+    }
+    yield from first_met(others)
+    domains = {
+        (name, domain): Form("", f"@{domain}" if domain else "")
+        for name, one in whole.items()
+        for domain in one.verified_domains or ("",)
+    }
+    for (name, _), (met, _) in first_met(domains):
+        yield name, met
+    before: dict[bool, str] = {}
+    for name in tenants:
+        before.setdefault(name in whole, name)
+        if (met_other := before.get(name not in whole)) is not None:
+            yield name, met_other
+
+
+def _by_target(drafts: Iterable[Draft]) -> Mapping[str, list[Draft]]:
+    sharing: defaultdict[str, list[Draft]] = defaultdict(list)
+    for draft in drafts:
+        for target in draft.tenant.targets:
+            sharing[target].append(draft)
+    return sharing
 
 
 def _is_far(target: Target) -> bool:

@@ -5,6 +5,8 @@ RFC's, kept, filtered by and shown like those.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
@@ -129,8 +131,22 @@ class DeclaredSchema(Section):
 
 def resource_types(
     declared: Mapping[str, DeclaredSchema], applied_state: Returned
+) -> Mapping[str, ResourceType]:
+    """Return the types of a tenant by name: those of everybody, with its own extensions.
+
+    Tenants without extensions share theirs: there are thousands of them.
+    """
+    return _extended(declared, applied_state) if declared else _common(applied_state)
+
+
+@cache
+def _common(applied_state: Returned) -> Mapping[str, ResourceType]:
+    return MappingProxyType(_extended({}, applied_state))
+
+
+def _extended(
+    declared: Mapping[str, DeclaredSchema], applied_state: Returned
 ) -> dict[str, ResourceType]:
-    """Return the types of a tenant by name: those of everybody, with its own extensions."""
     types = {}
     for name, base in RESOURCE_TYPES.items():
         own = (one.as_schema(urn) for urn, one in declared.items() if one.resource == name)

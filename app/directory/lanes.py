@@ -18,6 +18,7 @@ from app.directory.record import encode
 NAMES_PER_CALL = 2000
 State = Literal["idle", "draining", "backing-off", "paused", "blocked"]
 _GROUPS_AT_ONCE = 1000
+_TENANTS_AT_ONCE = 200
 RESYNC_START, RESYNC_DONE = "0.", "done"  # positions of a resync; between them the reader's own
 STRAY = "stray:"  # what the id of a user begins with that no resource is behind
 ROLE = "role:"  # what the id of a role begins with, where users have theirs
@@ -149,10 +150,6 @@ class LaneStore:
 
     def __str__(self) -> str:
         return f"{self.tenant}/{self.target}"
-
-    def of(self, tenant: str) -> LaneStore:
-        """Return the lane of another tenant to the same target."""
-        return LaneStore(self._link, tenant, self.target)
 
     def _key(self, part: LanePart) -> str:
         return self._keys.lane(part, self.target)
@@ -344,6 +341,23 @@ class LaneStore:
         """Return the role definitions that we applied or set out to apply, as JSON texts."""
         found = await self._link.call(self._link.redis.hgetall(self._key("roles")))  # type: ignore[arg-type]
         return {k.decode(): v.decode() for k, v in found.items()}
+
+    async def made_by(self, tenants: Collection[str], roles: Collection[str]) -> set[str]:
+        """Return which of these roles the lane of one of these tenants to the same target has
+        applied, or set out to apply. Asks some tenants at a time, until every role is found.
+        """
+        left, asked = set(roles), list(tenants)
+        for start in range(0, len(asked), _TENANTS_AT_ONCE):
+            names = sorted(left)
+            pipe = self._link.redis.pipeline(transaction=False)
+            for tenant in asked[start : start + _TENANTS_AT_ONCE]:
+                pipe.hmget(Keys(tenant).lane("roles", self.target), names)
+            for texts in await self._link.call(pipe.execute()):
+                known = zip(names, texts, strict=True)
+                left -= {name for name, text in known if text is not None}
+            if not left:
+                break
+        return set(roles) - left
 
     async def vocabulary(self, now: Collection[str]) -> frozenset[str]:
         """Return every role that the role map gives or has ever given; `now` is added first."""

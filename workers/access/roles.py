@@ -200,13 +200,13 @@ def _strange(
     ours = (definition, applied or definition)
     grants = tuple(excess(shape.grants, [grant for one in ours for grant in one.grants]))
     named = {setting.name for one in ours for setting in one.settings}
-    given = {parent for one in ours for parent in one.parents} | {policy.marker, *policy.markers}
+    given = {parent for one in ours for parent in one.parents} | {policy.marker}
     return _Strange(
         name,
         shape,
         TakeGrants(name, grants) if grants else None,
         tuple(sorted({setting.name for setting in shape.settings} - named)),
-        tuple(sorted(shape.parents - given)),
+        tuple(sorted(shape.parents - given - policy.markers)),
     )
 
 
