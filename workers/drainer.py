@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import structlog
 
 from app.clock import Clock
+from app.config.nodes import with_servers
 from app.config.settings import Settings
+from app.config.target import Host
 from app.directory.facts import Facts
 from app.directory.lanes import LaneCare
 from app.directory.link import Link
@@ -38,7 +40,8 @@ class Drainer:
     """Drains lanes in tasks of `tasks`, each lane once at a time, LANES_AT_ONCE in all and
     LANES_OF_A_TARGET to each target; of those that wait each gets its turn for SLICE_S.
 
-    `generation` grows when the configuration is replaced. `heights`: see `Lane`.
+    `configured` is the file, `settings` that with the servers that were found in clusters.
+    `generation` grows when either is replaced. `heights`: see `Lane`.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Drainer:
         metrics: Metrics | None = None,
     ) -> None:
         self.link, self.settings, self.clock, self.rng = link, settings, clock, rng
+        self.configured = settings
         self.metrics = metrics or Metrics(settings.tenants)
         self.generation = 1
         self.heights: dict[str, int] = {}
@@ -68,6 +72,7 @@ class Drainer:
         self._setups = Setups(settings)
         self._targets: dict[tuple[str, str], Target] = {}
         self._pools: dict[str, Pool] = {}
+        self._found: Mapping[str, tuple[Host, ...]] = {}
 
     def lanes(self) -> Iterator[tuple[str, str]]:
         """Yield every (tenant, target) of the configuration."""
@@ -185,9 +190,10 @@ class Drainer:
             self._pools[target] = Pool(endpoint_of(self.settings, target), breaker)
         return self._pools[target]
 
-    async def replace(self, settings: Settings) -> None:
+    async def replace(self, configured: Settings) -> None:
         """Go on with another configuration; lanes under way end with the one they began with."""
-        self.settings = settings
+        self.configured = configured
+        self.settings = settings = with_servers(configured, self._found)
         self.metrics.show(settings.tenants)
         self.metrics.expect(settings.targets)
         self.generation += 1
@@ -196,6 +202,13 @@ class Drainer:
         for name, pool in list(self._pools.items()):
             if name not in settings.targets or endpoint_of(settings, name) != pool.endpoint:
                 await self._pools.pop(name).close()
+
+    async def join(self, found: Mapping[str, tuple[Host, ...]]) -> None:
+        """Go on with these servers, by target, beside those that the file names."""
+        if found != self._found:
+            self._found = found
+            log.info("servers.found", servers={t: [*map(str, its)] for t, its in found.items()})
+            await self.replace(self.configured)
 
     async def close(self) -> None:
         for pool in self._pools.values():

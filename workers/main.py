@@ -22,6 +22,7 @@ from app.sentry import logging_to
 from workers.drainer import Drainer
 from workers.jobs import hear_calls, take_jobs
 from workers.ledger.writer import write_ledger
+from workers.servers import find_servers
 from workers.sweep import sweep, tend, trim_logs
 
 log = structlog.get_logger()
@@ -88,6 +89,7 @@ async def _run(
         loops.create_task(sweep(drainer), name="sweep")
         loops.create_task(tend(drainer), name="tend")
         loops.create_task(trim_logs(drainer), name="trim")
+        loops.create_task(find_servers(drainer), name="servers")
         loops.create_task(
             write_ledger(drainer.link, lambda: drainer.settings, drainer.clock, drainer.rng),
             name="ledger",

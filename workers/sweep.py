@@ -82,6 +82,9 @@ async def _tend(
     elif again and care.revocations:
         await store.ask(care.revocations)
         drainer.wake(tenant, target)
+    elif care.seq > care.cursor and target not in drainer.configured.targets:
+        await store.ask()  # a receiver that had not heard of this server did not mark the lane
+        drainer.wake(tenant, target)
 
 
 async def trim_logs(drainer: Drainer) -> None:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from app.clock import Clock
 from app.config.ledger import LedgerSettings
-from app.config.nodes import configured_name
+from app.config.nodes import configured_name, with_servers
 from app.config.settings import Settings
 from app.directory.link import Link, connect
 from app.directory.tokens import list_all
@@ -17,7 +17,8 @@ from app.doctor.finding import Finding, Status, fail, ok
 from app.doctor.tokens import judge_tokens
 from app.errors import TargetError
 from workers.access.desired import role_definitions
-from workers.doctor.target import examine_target
+from workers.clickhouse.servers import ask_for_servers
+from workers.doctor.target import examine_target, judge_servers
 from workers.ledger import schema
 from workers.setup import endpoint_of
 
@@ -53,7 +54,16 @@ async def _examine_tokens(link: Link, tenants: Sequence[str], clock: Clock) -> l
     return found
 
 
-async def _examine_targets(settings: Settings, clock: Clock) -> list[Finding]:
+async def _examine_targets(configured: Settings, clock: Clock) -> list[Finding]:
+    """Look at every server, those of clusters that the file does not name, too."""
+    found = await ask_for_servers(configured, configured)
+    servers = {name: one.servers for name, one in found.items()}
+    settings = with_servers(configured, servers)
+    told = [finding for name, one in found.items() for finding in judge_servers(name, one)]
+    return told + await _examine_each(settings, clock)
+
+
+async def _examine_each(settings: Settings, clock: Clock) -> list[Finding]:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def one(name: str) -> list[Finding]:

@@ -107,6 +107,24 @@ def read_settings(path: Path) -> Settings:
     return load(path, process_environ())
 
 
+def read_joined_settings(path: Path) -> Settings:
+    """Return the checked configuration with the servers that workers have found in clusters.
+
+    Raises ConfigError, and ClickException (exit code 1) if Redis has to be asked and is not there.
+    """
+    from app.config.nodes import clustered  # noqa: PLC0415 - see above
+
+    settings = read_settings(path)
+    if not clustered(settings):
+        return settings
+    from app.cli.linked import run_linked  # noqa: PLC0415
+    from app.clock import Clock  # noqa: PLC0415
+    from app.directory.servers import settings_with_servers  # noqa: PLC0415
+
+    now_ms = Clock().now_ms()
+    return run_linked(settings, lambda link: settings_with_servers(link, settings, now_ms))
+
+
 def this_program(*arguments: str) -> list[str]:
     """Return the command line that runs a command of this program in a process of its own."""
     return [sys.executable, "-m", "app.cli.main", *arguments]

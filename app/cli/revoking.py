@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,10 +13,12 @@ from app.cli.linked import wake
 from app.cli.lookup import LaneName
 from app.cli.output import iso
 from app.clock import Clock
+from app.config.nodes import with_servers
 from app.config.settings import Settings
 from app.directory.holds import Hold, Holds
 from app.directory.lanes import LaneStore
 from app.directory.link import Link, connect
+from app.directory.servers import settings_with_servers
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, InvalidValue, TargetError
 from app.scim.text import fold
@@ -25,6 +28,7 @@ from workers.access.steps import Lock
 from workers.clickhouse.leaving import Ended, Sought, put_out
 from workers.clickhouse.nodes import Nodes
 from workers.clickhouse.pool import Pool
+from workers.clickhouse.servers import ask_for_servers
 from workers.clickhouse.target import Target
 from workers.setup import Setup, endpoint_of
 
@@ -91,27 +95,39 @@ async def revoked(
     settings: Settings, tenant: str, user: str, *, hold: bool, within_s: float
 ) -> Revoked:
     """Put `user` out of every node of all the tenant's targets, whatever else is up."""
-    link = connect(settings.redis.url, settings.redis.secret())
+    configured, link = settings, connect(settings.redis.url, settings.redis.secret())
     try:
+        with contextlib.suppress(DirectoryUnavailable):
+            settings = await settings_with_servers(link, configured, Clock().now_ms())
         known = await _known(link, settings, tenant, user)
         held: str | None = None
         if hold:
             held = await _hold(link, settings, tenant, user, known)
-        targets = settings.tenants[tenant].targets
         on_targets = hold and held is None
-        found = await asyncio.gather(
-            *(
-                _put_out(
-                    settings,
-                    LaneName(tenant, target),
-                    _sought(settings, LaneName(tenant, target), user, known),
-                    hold=on_targets,
-                    within_s=within_s,
+
+        async def put_out_of(settings: Settings) -> list[Row]:
+            lanes = [LaneName(tenant, target) for target in settings.tenants[tenant].targets]
+            found = await asyncio.gather(
+                *(
+                    _put_out(
+                        settings,
+                        lane,
+                        _sought(settings, lane, user, known),
+                        hold=on_targets,
+                        within_s=within_s,
+                    )
+                    for lane in lanes
+                    if settings.targets[lane.target].hosts
                 )
-                for target in targets
             )
+            return [row for rows in found for row in rows]
+
+        # Those that nobody has found yet do not hold up the others.
+        rows, found = await asyncio.gather(
+            put_out_of(settings), ask_for_servers(configured, settings)
         )
-        rows = [row for rows in found for row in rows]
+        everywhere = with_servers(settings, {target: one.servers for target, one in found.items()})
+        rows += await put_out_of(_beyond(everywhere, settings))
         result = Revoked(rows, "targets" if on_targets else held, known)
         if known.error is None:
             await _look_again(link, settings, tenant, known, hold=hold)
@@ -119,6 +135,16 @@ async def revoked(
     finally:
         await link.close()
     return result
+
+
+def _beyond(settings: Settings, known: Settings) -> Settings:
+    """Return `settings` with those hosts of each target only that are not `known`."""
+    targets = {}
+    for name, target in settings.targets.items():
+        before = known.targets[name].hosts if name in known.targets else ()
+        hosts = tuple(host for host in target.hosts if host not in before)
+        targets[name] = target.model_copy(update={"hosts": hosts})
+    return settings.model_copy(update={"targets": targets})
 
 
 async def _record(link: Link, settings: Settings, tenant: str, user: str, result: Revoked) -> None:

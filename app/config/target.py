@@ -62,7 +62,8 @@ class Target(Account):
     """One deployment.
 
     `storage`: `replicated` where all servers have one access storage, or there is one server;
-    `per_node` where each has its own, `on_cluster` where these are those of `cluster`.
+    `per_node` where each has its own, `on_cluster` where these are those of `cluster`. With a
+    `cluster` its servers are found beside `hosts`.
     `sandbox_nodes`: how many servers `clickhouse-scim sandbox` starts for a target without `hosts`;
     nobody else reads it.
     """
@@ -91,8 +92,6 @@ class Target(Account):
             yield "ca_file", "has no use without secure = true; set that or remove this"
         if raw.get("storage") == "on_cluster" and "cluster" not in raw:
             yield "cluster", 'is missing; name the cluster, as in "main", for storage on_cluster'
-        if "cluster" in raw and raw.get("storage") != "on_cluster":
-            yield "cluster", 'belongs to storage = "on_cluster"; set that or remove this'
         hosts = raw.get("hosts")
         if isinstance(hosts, list) and (twice := [h for h in hosts if hosts.count(h) > 1]):
             yield "hosts", f"names {twice[0]} twice; once is enough"

@@ -50,6 +50,8 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     leavers:TARGET          hash: ClickHouse name -> who left and is yet to be seen out
     consents:TARGET         hash: ClickHouse name -> "yes": adopt it, "no": never, and give it back
     adopted:TARGET          hash: ClickHouse name -> what the user was before it was adopted
+    servers:TARGET          hash: `host:port` of a server that was found in the target's cluster ->
+                            ms when it was there last; TARGET as the file calls it
     drift:TARGET            hash: a difference that was only reported -> ms since when it is there
     held:TARGET             hash: resource id -> loss that waits for an operator to confirm it
     allowed:TARGET          set: resource ids whose loss was confirmed
@@ -213,6 +215,7 @@ LanePart = Literal[
     "consents",
     "adopted",
     "drift",
+    "servers",
     "leavers",
     "purges",
     "held",

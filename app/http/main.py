@@ -26,6 +26,7 @@ from app.http.pressure import Pressure
 from app.http.quirks import QuirkCounter
 from app.http.receiver import RECEIVER, Receiver, build_tenants
 from app.http.routes import add_routes
+from app.http.servers import follow_servers
 from app.http.tls import Certificate
 from app.http.unanswered import Unanswered
 from app.http.uses import TokenUses
@@ -57,6 +58,7 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
     uses = TokenUses(link, clock)
     return Receiver(
         settings=settings,
+        configured=settings,
         tenants=build_tenants(settings, link),
         link=link,
         waker=Waker(url, password),
@@ -109,6 +111,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(keep_house(receiver), name="housekeeping"),
         asyncio.create_task(receiver.unanswered.run(), name="unanswered"),
         asyncio.create_task(receiver.activity.run(), name="activity"),
+        asyncio.create_task(follow_servers(receiver), name="servers"),
         asyncio.create_task(receiver.fleet.run(), name="metrics"),
     ]
     yield
@@ -209,8 +212,7 @@ def _reread(receiver: Receiver, reload: Callable[[], Settings]) -> None:
         return
     if settings.redis != receiver.settings.redis:
         log.warning("config.kept", key="redis", reason="takes effect at the next start")
-    receiver.metrics.show(settings.tenants)
-    receiver.settings, receiver.tenants = settings, build_tenants(settings, receiver.link)
+    receiver.replace(settings)
     log.info("config.reread", tenants=len(receiver.tenants))
 
 

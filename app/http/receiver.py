@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from app.clock import Clock
+from app.config.nodes import with_servers
 from app.config.rolemap import RoleMap
 from app.config.settings import Settings
+from app.config.target import Host
 from app.config.tenant import Tenant as Configured
 from app.directory.directory import Directory, Origin
 from app.directory.keys import KINDS, Kind
@@ -69,9 +71,12 @@ def _tenant(name: str, configured: Configured, link: Link, *, ledger: bool) -> T
 
 @dataclass(slots=True)
 class Receiver:
-    """The parts; `settings` and `tenants` are replaced together when the file is reread."""
+    """The parts. `configured` is the file, `settings` that with the `servers` that were found in
+    clusters; `settings` and `tenants` are replaced together.
+    """
 
     settings: Settings
+    configured: Settings
     tenants: Mapping[str, Tenant]
     link: Link
     waker: Waker
@@ -87,6 +92,20 @@ class Receiver:
     pressure: Pressure
     allow_volatile_redis: bool = False
     durable: bool = field(default=False)
+    servers: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
+
+    def replace(self, configured: Settings) -> None:
+        """Answer from now on by another configuration."""
+        self.configured = configured
+        self.settings = with_servers(configured, self.servers)
+        self.tenants = build_tenants(self.settings, self.link)
+        self.metrics.show(self.settings.tenants)
+
+    def join(self, servers: Mapping[str, tuple[Host, ...]]) -> None:
+        """Write for these servers, by target, beside those that the file names."""
+        if servers != self.servers:
+            self.servers = servers
+            self.replace(self.configured)
 
 
 @dataclass(frozen=True, slots=True)

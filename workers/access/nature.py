@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from workers.access.statements.quoting import quote_literal
 
@@ -13,9 +13,47 @@ DIRECTORIES = "SELECT type FROM system.user_directories ORDER BY precedence"
 Storage = Literal["replicated", "on_cluster", "per_node"]
 
 
+class Member(NamedTuple):
+    """A server of a cluster, as one of its servers tells. `is_local`: it is that one itself."""
+
+    name: str
+    address: str
+    port: int
+    is_local: bool
+
+
 def members_query(cluster: str) -> str:
-    """Return a query for how many servers the cluster has: (count)."""
-    return f"SELECT count() FROM system.clusters WHERE cluster = {quote_literal(cluster)}"  # noqa: S608
+    """Return a query for the members of the cluster, each as the fields of a Member."""
+    return (
+        "SELECT host_name, host_address, port, max(is_local) FROM system.clusters"  # noqa: S608
+        f" WHERE cluster = {quote_literal(cluster)} GROUP BY ALL ORDER BY ALL"
+    )
+
+
+# The clusters of several servers that a server is in itself: (name).
+CLUSTERS_OF_THIS = (
+    "SELECT cluster FROM system.clusters GROUP BY cluster"
+    " HAVING max(is_local) AND uniqExact(host_address, port) > 1 ORDER BY cluster"
+)
+
+
+Place = tuple[str, int]  # name and port
+
+
+def unnamed(hosts: Collection[Place], told: Mapping[Place, Sequence[Member]]) -> set[Place]:
+    """Return the members that are none of `hosts`: not by name or address, nor since one of these
+    said that it is that one. `told`: what each server said that was asked, one of `hosts` or not.
+    """
+    found: set[Place] = set()
+    named: set[Place] = set()
+    for asked, members in told.items():
+        for member in members:
+            place = (member.name, member.port)
+            found.add(place)
+            is_asked = member.is_local and asked in hosts
+            if is_asked or place in hosts or (member.address, member.port) in hosts:
+                named.add(place)
+    return found - named
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +84,19 @@ def mismatch(
     servers: int,
     cluster: str | None = None,
     members: int = 0,
+    clusters: Sequence[str] = (),
 ) -> Mismatch | None:
     """Return what is wrong with `storage`, if anything is. `servers`: how many the configuration
-    names; `members`: how many `cluster` has.
+    names; `members`: how many `cluster` has; `clusters`: those of several servers that this one is
+    in.
     """
+    if cluster is not None and members == 0:
+        some = f"; it is in {', '.join(clusters)}" if clusters else ""
+        return Mismatch(
+            f"knows no cluster {cluster}{some}",
+            "correct the target's cluster: `SELECT cluster FROM system.clusters` tells the names",
+            is_fatal=True,
+        )
     match keeps_users(directories):
         case "nowhere":
             return Mismatch(
@@ -57,22 +104,30 @@ def mismatch(
                 "add <local_directory> or <replicated> to <user_directories> of the server",
                 is_fatal=True,
             )
-        case "apart" if storage == "replicated" and servers > 1:
+        case "apart" if storage == "replicated" and (servers > 1 or cluster is not None):
             return Mismatch(
-                f"keeps its users for itself, and hosts names {servers} servers",
-                'set storage = "per_node", or give the servers one <replicated> user directory',
+                "keeps its users for itself, and the target has several servers",
+                f"{_apart(clusters, cluster)}, or give the servers one <replicated> user directory",
                 is_fatal=True,
             )
-        case "together" if storage != "replicated" and servers > 1:
+        case "apart" if storage == "replicated" and clusters:
+            return Mismatch(
+                f"keeps its users for itself, and is one of several servers in {clusters[0]}",
+                f"{_apart(clusters, None)}, if users are to be on all of them",
+                is_fatal=False,
+            )
+        case "together" if storage != "replicated" and (servers > 1 or cluster is not None):
             return Mismatch(
                 "keeps its users together with other servers",
                 'set storage = "replicated": one lane is enough for all of them',
                 is_fatal=False,
             )
-    if cluster is not None and members != servers:
-        return Mismatch(
-            f"cluster {cluster} has {members} servers, and hosts names {servers}",
-            "name every server of the cluster in hosts; a new one is filled by itself",
-            is_fatal=members > servers,
-        )
     return None
+
+
+def _apart(clusters: Sequence[str], cluster: str | None) -> str:
+    if cluster is not None:
+        return 'set storage = "on_cluster"'
+    if clusters:
+        return f'set storage = "on_cluster" and cluster = "{clusters[0]}"'
+    return 'set storage = "per_node"'

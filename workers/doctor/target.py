@@ -15,9 +15,16 @@ from app.doctor.finding import Finding, fail, ok, warn
 from app.errors import StatementRefused, TargetError
 from workers.access.held import missing_rights
 from workers.access.model import RoleDefinition
-from workers.access.nature import DIRECTORIES, Storage, members_query, mismatch
+from workers.access.nature import (
+    CLUSTERS_OF_THIS,
+    DIRECTORIES,
+    Storage,
+    members_query,
+    mismatch,
+)
 from workers.access.statements import Right, needed_rights
 from workers.clickhouse.pool import Endpoint, Pool, Session
+from workers.clickhouse.servers import Found
 from workers.doctor.rights import read_held
 
 # VALID UNTIL came with 23.7 (ClickHouse#51261); until 24.7 a restart forgot its time (#66405).
@@ -109,16 +116,38 @@ async def _storage(
     """Nothing where the account may not ask: that takes more rights than its work does."""
     try:
         directories = [str(kind) for (kind,) in await session.query(DIRECTORIES)]
-        members = servers
-        if cluster is not None:
-            ((members,),) = await session.query(members_query(cluster))
+        clusters = [str(name) for (name,) in await session.query(CLUSTERS_OF_THIS)]
+        members = 0 if cluster is None else len(await session.query(members_query(cluster)))
     except StatementRefused:
         return []
-    wrong = mismatch(storage, directories, servers=servers, cluster=cluster, members=int(members))
+    wrong = mismatch(
+        storage,
+        directories,
+        servers=servers,
+        cluster=cluster,
+        members=members,
+        clusters=clusters,
+    )
     if wrong is None:
         return [ok("target storage", subject, f"{storage}: {', '.join(directories)}")]
     judged = fail if wrong.is_fatal else warn
     return [judged("target storage", subject, wrong.told, wrong.mend)]
+
+
+def judge_servers(name: str, found: Found) -> Iterator[Finding]:
+    """Yield what the servers of the target `name`, which has a cluster, say of one another."""
+    if found.servers:
+        servers = ", ".join(map(str, found.servers))
+        told = f"found in its cluster beside hosts, and filled like them: {servers}"
+        yield ok("target servers", name, told)
+    for node, error in found.failures.items():
+        if isinstance(error, StatementRefused):
+            yield fail(
+                "target servers",
+                f"{name} ({node})",
+                f"does not tell which servers are in its cluster: {str(error)[:300]}",
+                "run there what `clickhouse-scim provisioner-grants` prints",
+            )
 
 
 def judge_version(subject: str, version: str) -> Finding:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.lookup import require_target, require_tenant, select_lanes
-from app.cli.options import config_option, json_option, read_settings, target_option
+from app.cli.options import config_option, json_option, read_joined_settings, target_option
 from app.cli.output import print_rows, printable
 from app.cli.progress import counting
 
@@ -69,7 +69,7 @@ def show(
 
     Example: clickhouse-scim access show acme --role analyst --target eu
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     require_tenant(settings, tenant)
     if target is not None:
         require_target(settings, tenant, target)

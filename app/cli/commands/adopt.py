@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from app.cli.lookup import require_target
-from app.cli.options import config_option, duration, json_option, read_settings
+from app.cli.options import config_option, duration, json_option, read_joined_settings
 from app.cli.output import print_rows, printable
 from app.cli.progress import counting
 
@@ -62,7 +62,7 @@ def plan(*, tenant: str, target: str, config: Path, as_json: bool) -> int:
 
     Example: clickhouse-scim adopt plan acme eu --json
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = require_target(settings, tenant, target)
     from app.cli.adopting import matched  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
@@ -97,7 +97,7 @@ def apply(
     Example: clickhouse-scim adopt apply acme eu ana@acme.example
     """
     _require_choice(names, every=every)
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = require_target(settings, tenant, target)
     from app.cli.adopting import adopted  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
@@ -131,7 +131,7 @@ def undo(
     Example: clickhouse-scim adopt undo acme eu ana@acme.example
     """
     _require_choice(names, every=every)
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = require_target(settings, tenant, target)
     from app.cli.adopting import given_back  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415

@@ -16,7 +16,7 @@ from app.cli.options import (
     confirmed,
     duration,
     json_option,
-    read_settings,
+    read_joined_settings,
     target_option,
     tenant_option,
     yes_option,
@@ -72,7 +72,7 @@ def list_(
 
     Example: clickhouse-scim deadletter list --tenant acme --code 493 --limit 50
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = select_lanes(settings, tenant, target)
     from app.cli import letters  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
@@ -93,7 +93,7 @@ def show(*, letter_id: str, config: Path, as_json: bool) -> None:
 
     Example: clickhouse-scim deadletter show acme/main/2819c223-7f76-453a-919d-413861904646
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     from app.cli import letters  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
@@ -156,7 +156,7 @@ def replay(
             " narrow.",
             click.get_current_context(silent=True),
         )
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = select_lanes(settings, tenant, target)
     from app.cli import letters  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
@@ -211,7 +211,7 @@ def discard(
 
     Example: clickhouse-scim deadletter discard acme/main/2819c223 --reason "made by hand"
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     from app.cli import letters  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.options import config_option, json_option, read_settings
+from app.cli.options import config_option, json_option, read_joined_settings
 from app.cli.output import print_object
 
 
@@ -37,7 +37,7 @@ def rebuild(*, tenant: str, despite_breaks: bool, config: Path, as_json: bool) -
 
     Example: clickhouse-scim directory rebuild acme
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     from app.cli.rebuilding import rebuilt  # noqa: PLC0415 - not for --help
 
     done = rebuilt(settings, tenant, despite_breaks=despite_breaks)

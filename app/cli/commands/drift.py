@@ -12,7 +12,7 @@ from app.cli.options import (
     config_option,
     duration,
     json_option,
-    read_settings,
+    read_joined_settings,
     target_option,
     tenant_option,
 )
@@ -49,7 +49,7 @@ def check(*, tenant: str | None, target: str | None, config: Path, as_json: bool
 
     Example: clickhouse-scim drift check --tenant acme --json
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = select_lanes(settings, tenant, target)
     from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
     from app.cli.rehearsals import checked  # noqa: PLC0415
@@ -85,7 +85,7 @@ def repair(
 
     Example: clickhouse-scim drift repair --tenant acme
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = select_lanes(settings, tenant, target)
     from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
     from app.cli.rehearsals import checked, repaired  # noqa: PLC0415

@@ -12,7 +12,7 @@ from app.cli.lookup import LaneName, require_target, select_lanes
 from app.cli.options import (
     config_option,
     json_option,
-    read_settings,
+    read_joined_settings,
     target_option,
     tenant_option,
 )
@@ -69,7 +69,7 @@ def list_(*, tenant: str | None, target: str | None, config: Path, as_json: bool
 
     Example: clickhouse-scim lane list --tenant acme --json
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = select_lanes(settings, tenant, target)
     from app.cli.lanes import states_of_targets  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
@@ -89,7 +89,7 @@ def pause(
 
     Example: clickhouse-scim lane pause acme main
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     _order(settings, _lanes(settings, tenant, target, every=every), "pause", as_json=as_json)
 
 
@@ -119,7 +119,7 @@ def resume(
 
     Example: clickhouse-scim lane resume acme main --confirm
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     lanes = _lanes(settings, tenant, target, every=every)
     _order(settings, lanes, "confirm" if confirm else "resume", as_json=as_json)
 
@@ -137,7 +137,7 @@ def resync(
 
     Example: clickhouse-scim lane resync acme main
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     _order(settings, _lanes(settings, tenant, target, every=every), "resync", as_json=as_json)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.lookup import require_target, require_tenant, select_lanes
-from app.cli.options import config_option, json_option, read_settings, target_option
+from app.cli.options import config_option, json_option, read_joined_settings, target_option
 from app.cli.output import print_object, print_rows, printable
 from app.cli.progress import counting
 
@@ -38,7 +38,7 @@ def command(*, tenant: str, target: str | None, config: Path, as_json: bool) -> 
 
     Example: clickhouse-scim plan acme --target eu --config changed.toml
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     require_tenant(settings, tenant)
     if target is not None:
         require_target(settings, tenant, target)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from app.cli.lookup import require_tenant
-from app.cli.options import config_option, json_option, read_settings
+from app.cli.options import config_option, json_option, read_joined_settings
 from app.cli.output import print_rows, printable
 
 _COLUMNS = ("tenant", "user", "resource_id", "since", "reason")
@@ -26,7 +26,7 @@ def command(*, tenant: str, user: str | None, config: Path, as_json: bool) -> in
 
     Example: clickhouse-scim release acme ana@acme.example
     """
-    settings = read_settings(config)
+    settings = read_joined_settings(config)
     require_tenant(settings, tenant)
     from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
     from app.cli.revoking import held_people, released  # noqa: PLC0415

@@ -177,7 +177,6 @@ MISTAKES = {
     "hosts no list": ('[targets.x]\nhosts = "a"', "targets.x.hosts: must be a list"),
     "on_cluster": ('[targets.x]\nhosts=["a"]\nstorage = "on_cluster"', "targets.x.cluster: is mis"),
     "twice": ('[targets.x]\nhosts=["a", "a"]', "targets.x.hosts: names a twice"),
-    "cluster": ('[targets.x]\nhosts=["a"]\ncluster = "c"', "targets.x.cluster: belongs to"),
     "password": ('[targets.x]\nhosts=["a"]\npassword = "p"', "targets.x.password: never stands"),
     "both passwords": (
         '[targets.x]\nhosts=["a"]\npassword_env = "HOME"\npassword_file = "f"',

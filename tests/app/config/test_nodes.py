@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from app.config.load import check
-from app.config.nodes import configured_name
+from app.config.nodes import clustered, configured_name, with_servers
 from app.config.overrides import Applied
 from app.config.settings import Settings
+from app.config.target import Host
 
 
 def settings(**targets: dict[str, Any]) -> Settings:
@@ -35,3 +36,26 @@ def test_one_server_is_named_so_too_and_keeps_its_lane_when_others_come() -> Non
     before = settings(eu={"hosts": ["a"], "storage": "per_node"})
     after = settings(eu={"hosts": ["b", "a"], "storage": "per_node"})
     assert set(before.targets) < set(after.targets)
+
+
+def test_servers_that_were_found_are_targets_beside_those_of_the_file() -> None:
+    eu = {"hosts": ["a"], "storage": "on_cluster", "cluster": "main"}
+    us = {"hosts": ["b"], "cluster": "other"}
+    ours = settings(eu=eu, us=us, ap={"hosts": ["x"]})
+    found = with_servers(ours, {"eu": [Host("c", 9000), Host("a", 9000)], "us": [Host("d", 9000)]})
+    assert found.tenants["acme"].targets == ("eu@a:9000", "eu@c:9000", "us", "ap")
+    assert found.tenants["acme"].groups[0].targets == ("eu@a:9000", "eu@c:9000")
+    assert [str(host) for host in found.targets["us"].hosts] == ["b:9000", "d:9000"]
+    assert clustered(found) == {"eu": ["eu@a:9000", "eu@c:9000"], "us": ["us"]}
+    assert with_servers(ours, {}) == ours
+
+
+def test_where_users_need_no_password_no_other_machine_is_found() -> None:
+    raw = {
+        "redis": {"url": "redis://x"},
+        "targets": {"eu": {"hosts": ["localhost"], "storage": "on_cluster", "cluster": "main"}},
+        "tenants": {"acme": {"targets": ["eu"], "authentication": {"method": "no_password"}}},
+    }
+    ours = check(Applied(raw, {}, ()), {}, Path())
+    found = with_servers(ours, {"eu": [Host("far", 9000), Host("127.0.0.1", 9001)]})
+    assert list(found.targets) == ["eu@localhost:9000", "eu@127.0.0.1:9001"]
