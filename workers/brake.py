@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from app.clock import Clock
-from app.directory.lanes import Braked, LaneStore, Letter
+from app.directory.lanes import STRAY, Braked, LaneStore, Letter
 from workers.access.guard import NOTHING, Limit, Loss, Run, Tally, balance, judge
 from workers.access.model import Actual, Wanted
 from workers.access.steps import UserStep
@@ -157,13 +157,8 @@ async def settle(
         return False
     gone = sum((Tally(loss.users, loss.grants) for loss in held.values()), NOTHING)
     whole = await target.census()
-    braked = await store.braked(())
-    run = _decode_run(braked.run) if braked.run else Run()
-    if run.is_over(now_ms):
-        run = Run()
-    if not is_decided and not limit.is_exceeded(
-        gone + run.gone - run.given, whole + run.gone - run.given
-    ):
+    run = (await store.braked(())).run
+    if not is_decided and not _is_too_much(gone, whole, run, limit, now_ms):
         await store.confirm()
         return False
     names = sorted(loss.name for loss in held.values())
@@ -175,6 +170,53 @@ async def settle(
         f" then `clickhouse-scim lane resume {store.tenant} {store.target} --confirm`",
     )
     return True
+
+
+def _is_too_much(
+    gone: Tally, whole: Tally, encoded_run: bytes | None, limit: Limit, now_ms: int
+) -> bool:
+    """Whether a walk may not take so much of the `whole`, after what was taken a moment ago."""
+    run = _decode_run(encoded_run) if encoded_run else Run()
+    if run.is_over(now_ms):
+        run = Run()
+    return limit.is_exceeded(gone + run.gone - run.given, whole + run.gone - run.given)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a walk would have to wait with: the users that would lose `gone` of the `whole`."""
+
+    names: tuple[str, ...]
+    gone: Tally
+    whole: Tally
+
+
+async def foresee(
+    store: LaneStore,
+    target: Target,
+    limit: Limit,
+    lost: Mapping[str, Tally],
+    owners: Mapping[str, str],
+    *,
+    now_ms: int,
+) -> Foreseen | None:
+    """Return what the brake would hold of a walk that takes `lost`, by ClickHouse name; None for
+    nothing. `owners`: the resource behind each name. Raises TargetError, DirectoryUnavailable.
+
+    People who leave one by one are not held, and so less is, where their events still wait.
+    """
+    if not lost:
+        return None
+    ids = {name: owners.get(name, f"{STRAY}{name}") for name in lost}
+    braked = await store.braked(list(ids.values()))
+    letters = await store.letters(list(ids.values()))
+    exempt = braked.allowed | {i for i, letter in letters.items() if letter.revocation}
+    judged = {name: tally for name, tally in lost.items() if ids[name] not in exempt}
+    gone, whole = _sum(judged), await target.census()
+    is_kept = braked.is_blocked and any(ids[name] in braked.held for name in judged)
+    if is_kept or _is_too_much(gone, whole, braked.run, limit, now_ms):
+        return Foreseen(tuple(sorted(judged)), gone, whole)
+    return None
 
 
 def _sum(tallies: Mapping[str, Tally]) -> Tally:

@@ -18,10 +18,12 @@ from app.directory.link import Link
 from app.directory.purges import Purges
 from app.directory.subjects import Subject, Subjects
 from app.errors import StatementRefused
+from workers.access.guard import NOTHING, Tally, balance
 from workers.access.model import Actual, Foreign, RoleDefinition, RoleState, UserState
 from workers.access.simulate import Impossible, simulate
 from workers.access.statements import Statement
-from workers.access.steps import Rename
+from workers.access.steps import ROLE_STEPS, Rename
+from workers.brake import Foreseen, foresee
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.convergence import Convergence, Outcome
@@ -38,8 +40,9 @@ class Rehearsed:
     """What a lane would do. `users`, `roles`: those that would change, each as it is and as it
     would be, None where there is none. `faults`: what could not be had, by resource id; of those in
     `known` the target has, or had, a user of ours. `foreign`: what others gave and stays, in
-    order. `holds`: those that the target keeps and the
-    tenant does not know. `looked_at`: how many resources.
+    order. `holds`: those that the target keeps and the tenant does not know. `lost`: what users
+    lose by the statements, by name; `braked`: what of it an operator would have to confirm first.
+    `looked_at`: how many resources.
     """
 
     statements: list[Statement] = field(default_factory=list)
@@ -49,6 +52,8 @@ class Rehearsed:
     known: set[str] = field(default_factory=set)
     foreign: dict[Foreign, None] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
+    lost: dict[str, Tally] = field(default_factory=dict)
+    braked: Foreseen | None = None
     looked_at: int = 0
 
 
@@ -107,6 +112,10 @@ async def rehearse(
         if most is not None and len(done.users) + len(done.roles) >= most:
             break
     done.known = await _known(subjects, done.faults)
+    owners = await Subjects(link, setup.tenant, setup.target).holders(list(done.lost))
+    done.braked = await foresee(
+        store, target, setup.limit, done.lost, owners, now_ms=clock.now_ms()
+    )
     return done
 
 
@@ -151,6 +160,9 @@ class _Target(Target):
         except Impossible as error:
             raise StatementRefused(str(error), statement=statement.sql) from error
         self._done.statements.append(statement)
+        if not isinstance(step, ROLE_STEPS):
+            for name, tally in balance([step], before.users)[0].items():
+                self._done.lost[name] = self._done.lost.get(name, NOTHING) + tally
         touched = {*statement.names, step.name} if isinstance(step, Rename) else statement.names
         for name in touched:
             _note(self._done.users, name, before.users.get(name), after.users.get(name))

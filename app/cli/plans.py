@@ -24,6 +24,7 @@ from workers.access.effects import (
 )
 from workers.access.statements import masked
 from workers.access.steps import ROLE_STEPS
+from workers.brake import Foreseen
 from workers.clickhouse.granted import read_grants
 from workers.clickhouse.pool import Pool
 from workers.rehearsal import Rehearsed
@@ -75,6 +76,7 @@ class Planned:
                 {"table": grant.object, "access": grant.access} | _told(change)
                 for grant, change in self.tables.items()
             ],
+            "held": _held(self.rehearsed.braked),
             "refused": [
                 {"name": fault.name, "code": fault.code, "error": fault.error}
                 for fault in self.rehearsed.faults.values()
@@ -118,6 +120,18 @@ def _shaped(before: Grants, setup: Setup, changing: Iterable[str]) -> Grants:
         if role in setup.definitions
     }
     return Grants({**before.own, **defined}, before.parents)
+
+
+def _held(braked: Foreseen | None) -> dict[str, Any] | None:
+    if braked is None:
+        return None
+    return {
+        "names": list(braked.names),
+        "log_ins_lost": braked.gone.users,
+        "log_ins": braked.whole.users,
+        "grants_lost": braked.gone.grants,
+        "grants": braked.whole.grants,
+    }
 
 
 def _told(change: Change) -> dict[str, list[str]]:

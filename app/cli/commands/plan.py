@@ -33,8 +33,10 @@ def command(*, tenant: str, target: str | None, config: Path, as_json: bool) -> 
     can be tried before workers read it. Exit code 0 if there is nothing to do, 1 if there is
     something, or if a target can't be looked at.
 
+    What the brake for mass changes would hold until somebody confirms it is told as `held`.
+
     With --json: an array of {tenant, target, looked_at, actions, statements, log_in, roles,
-    tables, refused}.
+    tables, held, refused}, held null or {names, log_ins_lost, log_ins, grants_lost, grants}.
 
     Example: clickhouse-scim plan acme --target eu --config changed.toml
     """
@@ -82,6 +84,13 @@ def _print(plan: Planned) -> None:
             ("what", "gain", "who gains", "lose", "who loses"),
             as_json=False,
             empty="nobody gains or loses anything",
+        )
+    if (held := done.braked) is not None:
+        click.echo(
+            f"the brake would hold what {len(held.names)} users lose"
+            f" ({held.gone.users} of {held.whole.users} log-ins, {held.gone.grants} of"
+            f" {held.whole.grants} grants), until `clickhouse-scim lane resume {plan.lane.tenant}"
+            f" {plan.lane.target} --confirm`: {printable(_some(held.names))}"
         )
     faults = list(done.faults.values())
     for fault in faults[:_SHOWN_FAULTS]:

@@ -62,6 +62,34 @@ async def test_a_changed_file_can_be_tried_before_workers_read_it(site: Site) ->
     assert f"REVOKE `{site.tenant}_analyst` FROM `{ana}`;" in shown.out
 
 
+async def test_a_plan_tells_what_the_brake_would_hold_and_the_lane_then_holds_it(
+    site: Site,
+) -> None:
+    people = [await site.user(f"user-{number:02}") for number in range(15)]
+    await site.group("Analysts", *people[:12])
+    await applied(site)
+    (plan,) = site.cli("plan", site.tenant, "--json").json
+    assert plan["held"] is None
+    changed = site.cli.config.read_text().replace('group = "Analysts"', 'group = "Writers"')
+    site.cli.config.write_text(changed)
+    (plan,) = site.cli("plan", site.tenant, "--json").json
+    assert plan["held"] == {
+        "names": [site.name(f"user-{number:02}") for number in range(12)],
+        "log_ins_lost": 0,
+        "log_ins": 15,
+        "grants_lost": 12,
+        "grants": 27,
+    }
+    told = site.cli("plan", site.tenant).out
+    assert "what 12 users lose (0 of 15 log-ins, 12 of 27 grants), until `clickhouse-scim" in told
+    assert site.cli("drift", "repair", "--tenant", site.tenant, "--deadline", "20s").code == 1
+    (lane,) = site.cli("lane", "list", "--tenant", site.tenant, "--json").json
+    assert (lane["state"], lane["held"]) == ("blocked", 12)
+    assert site.cli("lane", "resume", site.tenant, "main", "--confirm").code == 0
+    (plan,) = site.cli("plan", site.tenant, "--json").json
+    assert (plan["held"], len(plan["roles"][0]["loses"])) == (None, 12)
+
+
 async def test_a_plan_says_what_can_not_be_applied(site: Site) -> None:
     await site.sql(f"CREATE USER `{site.name('ana')}` IDENTIFIED WITH no_password")
     await site.user("ana")
