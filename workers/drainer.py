@@ -34,6 +34,7 @@ log = structlog.get_logger()
 LANES_AT_ONCE = 64
 LANES_OF_A_TARGET = 8  # so that one that hangs leaves room for the lanes of others
 LOOKS_AT_ONCE = 4
+LIVELY_S = 60.0
 
 
 class Drainer:
@@ -66,6 +67,7 @@ class Drainer:
         self._of_target: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(LANES_OF_A_TARGET)
         )
+        self._stirred: dict[tuple[str, str], float] = {}
         self._doors: set[tuple[str, str]] = set()
         self._looking: set[tuple[str, str]] = set()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
@@ -84,8 +86,23 @@ class Drainer:
         """Return what the configuration says about the lane; None if it has no such lane."""
         return self._setups.of(tenant, target)
 
+    def stir(self, tenant: str, target: str) -> None:
+        """Note that something happens on the lane, so that it is looked at often for a while."""
+        self._stirred[tenant, target] = self.clock.monotonic()
+
+    def lively(self) -> list[tuple[str, str]]:
+        """Return the lanes on which something happened during the last LIVELY_S."""
+        since = self.clock.monotonic() - LIVELY_S
+        self._stirred = {lane: at for lane, at in self._stirred.items() if at >= since}
+        return list(self._stirred)
+
+    def lively_tenants(self) -> list[str]:
+        """Return the tenants of these lanes."""
+        return list(dict.fromkeys(tenant for tenant, _ in self.lively()))
+
     def wake(self, tenant: str, target: str) -> None:
         """Have the lane drained; if that is under way already, then once more after it."""
+        self.stir(tenant, target)
         lane = tenant, target
         if lane in self._again:
             self._again[lane] = True

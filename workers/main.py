@@ -91,7 +91,13 @@ async def _run(
         loops.create_task(trim_logs(drainer), name="trim")
         loops.create_task(find_servers(drainer), name="servers")
         loops.create_task(
-            write_ledger(drainer.link, lambda: drainer.settings, drainer.clock, drainer.rng),
+            write_ledger(
+                drainer.link,
+                lambda: drainer.settings,
+                drainer.lively_tenants,
+                drainer.clock,
+                drainer.rng,
+            ),
             name="ledger",
         )
         fleet = Fleet(drainer.link, drainer.metrics, "worker", drainer.clock)

@@ -1,4 +1,9 @@
-"""What finds work that nobody was woken for: lost wake-ups, dead workers, drift, old failures."""
+"""What finds work that nobody was woken for: lost wake-ups, dead workers, drift, old failures.
+
+Lanes where something happened lately are looked at in every turn. Of very many others each has to
+wait for its turn (`Rounds`): at ten thousand tenants some five seconds for the sweep, a minute for
+what else may be due, so that a worker's cost depends on what changes and not on who is there.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +19,13 @@ from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneCare, LaneStore, dirty_lanes, read_care
 from app.errors import DirectoryUnavailable
 from workers.drainer import Drainer
+from workers.rounds import Rounds
 
 TEND_S = 5.0
 TRIM_S = 2.0  # so long at most at once
 REVOKE_AGAIN_S = 15.0
 _AT_ONCE = 500  # tenants, or lanes, in one pipeline
+SWEPT_A_SECOND, TENDED, TRIMMED = 2000, 1000, 500  # tenants; lanes and tenants in one turn
 
 T = TypeVar("T")
 
@@ -27,15 +34,19 @@ log = structlog.get_logger()
 
 async def sweep(drainer: Drainer) -> None:
     """Drain every lane that is dirty and not held, every `sweep_seconds`, until cancelled."""
+    rounds = Rounds[str]()
     while True:
+        every_s = drainer.settings.worker.sweep_seconds
+        most = max(1, round(SWEPT_A_SECOND * every_s))
         try:
-            for tenants in _parts(list(drainer.settings.tenants)):
+            everybody = list(drainer.settings.tenants)
+            for tenants in _parts(rounds.turn(everybody, drainer.lively_tenants(), most)):
                 for lane in await dirty_lanes(drainer.link, tenants):
                     drainer.wake(*lane)
         except DirectoryUnavailable as error:
             log.warning("redis.awaited", error=str(error))
         # Never in step with other workers.
-        await asyncio.sleep(drainer.settings.worker.sweep_seconds * drainer.rng.uniform(0.75, 1.25))
+        await asyncio.sleep(every_s * drainer.rng.uniform(0.75, 1.25))
 
 
 async def tend(drainer: Drainer) -> None:
@@ -45,19 +56,24 @@ async def tend(drainer: Drainer) -> None:
     made by others where it is time for one; another try where a revocation has failed; another look
     where a statement was on its way when its sender was gone; and whoever left is seen out.
     """
-    checked, revoked_at = 0, 0.0
+    rounds = Rounds[tuple[str, str]]()
+    compared: dict[tuple[str, str], int] = {}
+    revoked_at: dict[tuple[str, str], float] = {}
     while True:
         generation, now = drainer.generation, drainer.clock.monotonic()
-        again = now - revoked_at >= REVOKE_AGAIN_S
+        revoked_at = {lane: at for lane, at in revoked_at.items() if now - at < REVOKE_AGAIN_S}
         try:
-            for lanes in _parts(list(drainer.lanes())):
+            for lanes in _parts(rounds.turn(list(drainer.lanes()), drainer.lively(), TENDED)):
                 cares = await read_care(drainer.link, lanes, drainer.clock.now_ms())
                 for lane, care in cares.items():
-                    await _tend(drainer, *lane, care, new=checked < generation, again=again)
+                    new, again = compared.get(lane, 0) < generation, lane not in revoked_at
+                    await _tend(drainer, *lane, care, new=new, again=again)
+                    compared[lane] = generation
+                    if care.revocations:
+                        drainer.stir(*lane)
+                        revoked_at.setdefault(lane, now)
         except DirectoryUnavailable as error:
             log.warning("redis.awaited", error=str(error))
-        else:
-            checked, revoked_at = generation, now if again else revoked_at
         await asyncio.sleep(TEND_S * drainer.rng.uniform(0.75, 1.25))
 
 
@@ -89,10 +105,12 @@ async def _tend(
 
 async def trim_logs(drainer: Drainer) -> None:
     """Take events from the tenants' logs that nobody needs any more, until cancelled."""
+    rounds = Rounds[str]()
     while True:
         began = drainer.clock.monotonic()
         try:
-            for tenant in list(drainer.settings.tenants):
+            everybody = list(drainer.settings.tenants)
+            for tenant in rounds.turn(everybody, drainer.lively_tenants(), TRIMMED):
                 while await _trim(drainer, tenant):
                     if drainer.clock.monotonic() - began > TRIM_S:
                         break
@@ -104,10 +122,13 @@ async def trim_logs(drainer: Drainer) -> None:
 
 async def _trim(drainer: Drainer, tenant: str) -> int:
     settings = drainer.settings
+    configured = settings.tenants.get(tenant)
+    if configured is None:
+        return 0
     return await trim(
         drainer.link,
         Keys(tenant),
-        [target for name, target in drainer.lanes() if name == tenant],
+        configured.targets,
         [LEDGER] if settings.ledger else [],
         since_ms=drainer.clock.now_ms() - settings.events.keep_seconds * 1000,
         most=settings.events.max_waiting,

@@ -24,6 +24,7 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 10.0
 COMMAND_DEADLINE_S = 60.0
 _POLL_S = 0.05
+_LINE_BYTES = 1 << 24  # thousands of tenants have a token each in it
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -136,6 +137,7 @@ async def start(data_dir: Path, *arguments: str) -> AsyncIterator[Sandbox]:
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             start_new_session=True,
+            limit=_LINE_BYTES,
         )
     try:
         yield Sandbox(await _first_line(process, log))

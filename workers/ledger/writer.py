@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ from workers.ledger.rows import (
     fact_row,
 )
 from workers.ledger.store import Store
+from workers.rounds import Rounds
 
 BLOCK_EVENTS, BLOCK_FACTS = 2000, 5000
 _PAGE = 200
@@ -46,6 +47,7 @@ _BLOCK_BYTES = 8 << 20
 _SLICE_S = 5.0  # after so long a tenant gives way to others
 _AT_ONCE = 4  # tenants
 _TENANTS = 500  # in one pipeline
+_ASKED_A_SECOND = 500  # tenants, besides the lively ones
 _FIRST_S, _LONGEST_S = 0.25, 30.0
 _RELEASE_S = 1.0
 _UNUSED_S = 5.0  # between looks whether there is a ledger by now
@@ -66,11 +68,17 @@ class Desk:
 
 
 async def write_ledger(
-    link: Link, current: Callable[[], Settings], clock: Clock, rng: random.Random
+    link: Link,
+    current: Callable[[], Settings],
+    lively: Callable[[], Collection[str]],
+    clock: Clock,
+    rng: random.Random,
 ) -> None:
     """Write what waits, tenant by tenant, until cancelled. `current`: the settings of the moment;
-    without a ledger in them nothing is done.
+    without a ledger in them nothing is done. `lively`: the tenants to which something happens; of
+    very many others each waits for its turn.
     """
+    rounds = Rounds[str]()
     kept: LedgerSettings | None = None
     async with contextlib.AsyncExitStack() as opened:
         store: Store | None = None
@@ -82,13 +90,16 @@ async def write_ledger(
                 store = Store(kept) if kept is not None else None
                 if store is not None:
                     opened.push_async_callback(store.close)
-            if store is not None:
-                await _write_due(Desk(link, store, settings, clock, rng))
+            if store is not None and kept is not None:
+                most = max(1, round(_ASKED_A_SECOND * kept.flush_seconds))
+                here = [tenant for tenant in lively() if tenant in settings.tenants]
+                tenants = rounds.turn(list(settings.tenants), here, most)
+                await _write_due(Desk(link, store, settings, clock, rng), tenants)
             pause_s = kept.flush_seconds if kept is not None else _UNUSED_S
             await asyncio.sleep(pause_s * rng.uniform(0.75, 1.25))
 
 
-async def _write_due(desk: Desk) -> None:
+async def _write_due(desk: Desk, tenants: Sequence[str]) -> None:
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def drain(tenant: str) -> None:
@@ -96,7 +107,7 @@ async def _write_due(desk: Desk) -> None:
             await Writer(desk, tenant).drain()
 
     try:
-        due = await _due(desk.link, list(desk.settings.tenants))
+        due = await _due(desk.link, tenants)
     except DirectoryUnavailable as error:
         log.warning("redis.awaited", error=str(error))
         return
