@@ -21,6 +21,7 @@ from app.errors import DirectoryUnavailable
 from app.metrics.declared import Metrics
 from workers.batch import Pace
 from workers.clickhouse.breaker import Breaker
+from workers.clickhouse.fingerprints import Fingerprints
 from workers.clickhouse.nodes import Nodes
 from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
@@ -72,6 +73,7 @@ class Drainer:
         self._looking: set[tuple[str, str]] = set()
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._setups = Setups(settings)
+        self._fingerprints: dict[str, Fingerprints] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._pools: dict[str, Pool] = {}
         self._found: Mapping[str, tuple[Host, ...]] = {}
@@ -124,6 +126,7 @@ class Drainer:
                     setup=setup,
                     link=self.link,
                     pool=self._pool(setup.target),
+                    fingerprints=self._fingerprints_of(setup),
                     settings=self.settings,
                     clock=self.clock,
                     metrics=self.metrics,
@@ -201,6 +204,12 @@ class Drainer:
     def _count(self, target: str, kind: str, result: str) -> None:
         self.metrics.statements.labels(target, kind, result).inc()
 
+    def _fingerprints_of(self, setup: Setup) -> Fingerprints:
+        if setup.target not in self._fingerprints:
+            pool, markers = self._pool(setup.target), setup.sharing.markers
+            self._fingerprints[setup.target] = Fingerprints(pool, markers, self.clock)
+        return self._fingerprints[setup.target]
+
     def _pool(self, target: str) -> Pool:
         if target not in self._pools:
             breaker = Breaker(self.clock, self.rng)
@@ -215,6 +224,7 @@ class Drainer:
         self.metrics.expect(settings.targets)
         self.generation += 1
         self._setups = Setups(settings)
+        self._fingerprints.clear()
         self._targets.clear()
         for name, pool in list(self._pools.items()):
             if name not in settings.targets or endpoint_of(settings, name) != pool.endpoint:

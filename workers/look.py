@@ -17,8 +17,8 @@ from app.directory.link import Link
 from app.errors import DirectoryUnavailable, StatementRefused, TargetError
 from app.metrics.declared import Metrics
 from workers.access.drift import Difference
+from workers.clickhouse.fingerprints import Fingerprints
 from workers.clickhouse.pool import Pool
-from workers.clickhouse.target import Target
 from workers.drift import drift_of
 from workers.rehearsal import Rehearsed, rehearse
 from workers.setup import Setup
@@ -42,6 +42,7 @@ class Look:
     setup: Setup
     link: Link
     pool: Pool
+    fingerprints: Fingerprints
     settings: Settings
     clock: Clock
     metrics: Metrics = field(default_factory=Metrics)
@@ -72,9 +73,8 @@ class Look:
 
     async def _fingerprint(self) -> str:
         """An account without the right to read it all is no reason not to look: one of its own."""
-        target = Target(self.pool, self.setup.marker, self.clock)
         try:
-            return await target.fingerprint()
+            return await self.fingerprints.of(self.setup.marker)
         except StatementRefused:
             return f"at {self.clock.now_ms()}"
 

@@ -15,7 +15,6 @@ from workers.access.statements import (
     Statement,
     census_query,
     cut_grant,
-    fingerprint_query,
     managed_query,
     observe_query,
     parse_observation,
@@ -150,12 +149,6 @@ class Target:
         async with self._pool.session() as session:
             rows = await session.query(managed_query(self.marker, after, count))
         return [name for (name,) in rows]
-
-    async def fingerprint(self) -> str:
-        """Return a text that differs where anything of the tenant differs on the target."""
-        async with self._pool.session() as session:
-            ((text,),) = await session.query(fingerprint_query(self.marker))
-        return str(text)
 
     async def census(self) -> Tally:
         """Return how much access there is: managed users who can log in, and roles they hold."""

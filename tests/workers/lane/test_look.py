@@ -12,6 +12,7 @@ from app.directory.holds import Holds
 from app.directory.lanes import LaneCare, read_care
 from workers.access.statements import quote_identifier, render
 from workers.access.steps import Hold, StripRoles
+from workers.clickhouse.fingerprints import Fingerprints
 from workers.look import Look
 from workers.setup import Setup
 
@@ -34,11 +35,16 @@ async def look(world: World, care: LaneCare | None = None) -> tuple[bool, list[A
         setup=setup,
         link=world.link,
         pool=world.pool,
+        fingerprints=Fingerprints(world.pool, setup.sharing.markers, Clock()),
         settings=world.settings,
         clock=Clock(),
     )
     with world.logs() as lines:
         return await taken.take(care or await care_of(world)), lines
+
+
+def fingerprints(world: World, *others: str) -> Fingerprints:
+    return Fingerprints(world.pool, (world.target.marker, *others), Clock())
 
 
 def compared(lines: list[Any]) -> bool:
@@ -97,22 +103,41 @@ async def test_any_change_of_what_is_managed_is_noticed(change: str, world: Worl
     await world.drain()
     stray = quote_identifier(world.name("stray"))
     await world.sql(f"CREATE USER {stray} IDENTIFIED WITH no_password")
-    before = await world.target.fingerprint()
-    assert await world.target.fingerprint() == before
+    prints = fingerprints(world)
+    before = await prints.of(world.target.marker)
+    assert await prints.of(world.target.marker) == before
     names = ("managed", "employee", "analyst", "writer")
     roles = {name: quote_identifier(world.role(name)) for name in names}
     ana = quote_identifier(world.name("ana"))
     await world.sql(change.format(ana=ana, stray=stray, **roles))
-    assert await world.target.fingerprint() != before
+    assert await prints.of(world.target.marker) != before
 
 
 async def test_what_strangers_do_is_not_noticed(world: World) -> None:
     await world.drain()
-    before = await world.target.fingerprint()
+    prints = fingerprints(world)
+    before = await prints.of(world.target.marker)
     stray = quote_identifier(world.name("stray"))
     await world.sql(f"CREATE USER {stray} IDENTIFIED WITH no_password")
     await world.sql(f"GRANT SELECT ON a.b TO {stray}")
-    assert await world.target.fingerprint() == before
+    assert await prints.of(world.target.marker) == before
+
+
+async def test_one_reading_of_a_target_serves_its_other_tenants_and_each_but_once(
+    world: World,
+) -> None:
+    await world.user("ana")
+    await world.drain()
+    mine, other = world.target.marker, world.role("other_managed")
+    stray = quote_identifier(world.name("stray"))
+    prints = fingerprints(world, other)
+    await world.sql(f"CREATE ROLE {quote_identifier(other)}")
+    held_by_nobody = await prints.of(other)
+    before = await prints.of(mine)
+    await world.sql(f"CREATE USER {stray} IDENTIFIED WITH no_password")
+    await world.sql(f"GRANT {quote_identifier(other)} TO {stray}")
+    assert await fingerprints(world, other).of(mine) == before
+    assert await prints.of(other) != held_by_nobody
 
 
 async def test_what_differs_is_mended_and_told(world: World) -> None:

@@ -1,6 +1,6 @@
 """The only place where SQL about access is made, and where names and literals are quoted."""
 
-from workers.access.statements.fingerprint import fingerprint_query
+from workers.access.statements.fingerprint import fingerprints_query
 from workers.access.statements.observing import (
     census_query,
     managed_query,
@@ -23,7 +23,7 @@ __all__ = [
     "Statement",
     "census_query",
     "cut_grant",
-    "fingerprint_query",
+    "fingerprints_query",
     "managed_query",
     "masked",
     "needed_rights",
