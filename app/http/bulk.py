@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from app.directory.directory import Origin
 from app.errors import (
@@ -25,11 +24,12 @@ from app.errors import (
     ScimError,
     Unavailable,
 )
-from app.http.answers import answer
+from app.http.answers import Answer, answer
 from app.http.bodies import parse_json, read_body
 from app.http.endpoint import Endpoint
+from app.http.exchange import Exchange
 from app.http.preconditions import Preconditions, parse_preconditions
-from app.http.receiver import CALLER, RECEIVER, SENT, Caller, Receiver
+from app.http.receiver import Caller, Receiver
 from app.http.resources import kind_at
 from app.http.unanswered import Key
 from app.http.writes import Write, Written
@@ -49,21 +49,26 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 Result = dict[str, Any]
 
 
-async def bulk(request: web.Request) -> web.Response:
-    caller = request[CALLER]
+async def bulk(exchange: Exchange) -> Answer:
+    receiver, caller = exchange.receiver, exchange.caller
     limits = caller.settings.limits
-    body = await read_body(
-        request, min(limits.max_bulk_bytes, limits.max_body_bytes), "maxPayloadSize"
-    )
+    most_bytes = min(limits.max_bulk_bytes, limits.max_body_bytes)
+    body = await read_body(exchange.request, most_bytes, "maxPayloadSize")
     parsed = parse_bulk(parse_json(body), max_operations=limits.max_bulk_operations)
-    receiver, created = request.app[RECEIVER], list[Key]()
-    request[SENT] = receiver.unanswered.told_of(created)
-    job = _Job(receiver, caller, parsed, created)
-    results = await job.run()
+    created = list[Key]()
+    try:
+        results = await _Job(receiver, caller, parsed, created).run()
+    except BaseException:
+        receiver.unanswered.lost(created)
+        raise
     headers: dict[str, str] = {}
     with suppress(DirectoryUnavailable):  # what was done is told all the same
         headers["X-Event-Seq"] = str(await caller.tenant.directory.last_seq())
-    return answer({"schemas": [BULK_RESPONSE], "Operations": results}, headers=headers)
+    return answer(
+        {"schemas": [BULK_RESPONSE], "Operations": results},
+        headers=headers,
+        sent=receiver.unanswered.told_of(created),
+    )
 
 
 class _Job:

@@ -6,9 +6,10 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import structlog
+import uvloop
 from aiohttp import web
 
 from app.clock import Clock
@@ -18,14 +19,13 @@ from app.directory.link import check_durable, connect
 from app.errors import DirectoryUnavailable, LaterLayout, VolatileRedis
 from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
+from app.http.dispatch import Dispatch
 from app.http.ends import warn_of_ends
 from app.http.failures import Failures
 from app.http.housekeeping import keep_house
-from app.http.middleware import admit, answer_errors, authenticate, identify
 from app.http.pressure import Pressure
 from app.http.quirks import QuirkCounter
-from app.http.receiver import RECEIVER, Receiver, build_tenants
-from app.http.routes import add_routes
+from app.http.receiver import Receiver, build_tenants
 from app.http.servers import follow_servers
 from app.http.tls import Certificate
 from app.http.unanswered import Unanswered
@@ -77,31 +77,21 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
     )
 
 
-def make_app(receiver: Receiver) -> web.Application:
-    app = web.Application(
-        middlewares=[identify, answer_errors, authenticate, admit],
-        client_max_size=0,  # `bodies` bounds them, by the settings of the moment
-    )
-    app[RECEIVER] = receiver
-    app.cleanup_ctx.append(_parts)
-    add_routes(app.router)
-    return app
-
-
-def make_runner(receiver: Receiver) -> web.AppRunner:
+def make_runner(receiver: Receiver) -> Runner:
     """Return what serves `receiver`, not set up yet. Its requests have `_SHUTDOWN_S` to end."""
     return Runner(
-        make_app(receiver),
+        lambda request: Dispatch(receiver, request).respond(),
+        _parts(receiver),
         access_log=None,  # costs 38 % of the requests per second; our own line says more
         auto_decompress=False,  # `bodies` refuses what is packed
         max_line_size=_LINE,
-        handle_signals=False,
         shutdown_timeout=_SHUTDOWN_S,
     )
 
 
-async def _parts(app: web.Application) -> AsyncIterator[None]:
-    receiver = app[RECEIVER]
+@asynccontextmanager
+async def _parts(receiver: Receiver) -> AsyncIterator[None]:
+    """Keep running what works beside the requests."""
     tasks = [
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
@@ -229,7 +219,7 @@ def run_receiver(
     refused: Exception | None = None
     with logging_to(settings.sentry, Clock()):
         try:
-            asyncio.run(
+            uvloop.run(
                 serve(
                     settings,
                     host=host,

@@ -9,29 +9,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-from aiohttp import web
-
 from app.directory.lanes import read_statuses
 from app.directory.rows import lane_row, letter_row
-from app.http.receiver import CALLER, RECEIVER
-
-_encode = msgspec.json.Encoder().encode
-
-
-async def lanes(request: web.Request) -> web.Response:
-    names = [(store.tenant, store.target) for store in request[CALLER].tenant.lanes.stores]
-    statuses = await read_statuses(request.app[RECEIVER].link, names)
-    return _answer([lane_row(status) for status in statuses.values()])
+from app.http.answers import Answer, plain_json
+from app.http.exchange import Exchange
 
 
-async def dead_letters(request: web.Request) -> web.Response:
-    rows = []
-    for store in request[CALLER].tenant.lanes.stores:
+async def lanes(exchange: Exchange) -> Answer:
+    names = [(store.tenant, store.target) for store in exchange.caller.tenant.lanes.stores]
+    statuses = await read_statuses(exchange.receiver.link, names)
+    return plain_json([lane_row(status) for status in statuses.values()])
+
+
+async def dead_letters(exchange: Exchange) -> Answer:
+    rows: list[dict[str, Any]] = []
+    for store in exchange.caller.tenant.lanes.stores:
         letters = (await store.letters()).values()
         rows += [letter_row(store.tenant, store.target, letter) for letter in letters]
-    return _answer(sorted(rows, key=lambda row: row["first_at"]))
-
-
-def _answer(rows: list[dict[str, Any]]) -> web.Response:
-    return web.Response(body=_encode(rows), content_type="application/json", charset="utf-8")
+    return plain_json(sorted(rows, key=lambda row: row["first_at"]))

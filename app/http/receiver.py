@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from aiohttp import web
 
 from app.clock import Clock
 from app.config.nodes import with_servers
@@ -132,13 +130,3 @@ class Caller:
             address=self.address,
             agent=self.agent,
         )
-
-
-RECEIVER: web.AppKey[Receiver] = web.AppKey("receiver", Receiver)
-CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-# Is told whether the answer to the request was sent.
-SENT: web.RequestKey[Callable[[bool], None]] = web.RequestKey(
-    "sent",
-    Callable,  # type: ignore[arg-type]
-)

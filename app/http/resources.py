@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
-from aiohttp import web
-
 from app.directory.keys import KINDS, Kind
-from app.http.answers import answer
+from app.http.answers import Answer, answer
 from app.http.bodies import digest, parse_json, read_body
 from app.http.endpoint import Endpoint
+from app.http.exchange import Exchange
 from app.http.preconditions import Preconditions, parse_preconditions
 from app.http.pressure import revokes
-from app.http.receiver import CALLER, RECEIVER, SENT
 from app.http.search import search
 from app.http.writes import Write, Written
 from app.scim.present import entity_tag
@@ -33,89 +32,85 @@ def kind_at(endpoint: str) -> Kind | None:
     return _KIND_AT.get(endpoint)
 
 
-def _endpoint(request: web.Request) -> Endpoint:
-    kind = _KIND_AT[request.match_info["endpoint"]]
-    return Endpoint(request.app[RECEIVER], request[CALLER], kind)
+def _endpoint(exchange: Exchange) -> Endpoint:
+    return Endpoint(exchange.receiver, exchange.caller, _KIND_AT[exchange.endpoint])
 
 
-def _preconditions(request: web.Request) -> Preconditions:
-    headers = request.headers
+def _preconditions(exchange: Exchange) -> Preconditions:
+    headers = exchange.request.headers
     return parse_preconditions(headers.getall("If-Match", []), headers.getall("If-None-Match", []))
 
 
-def _write(request: web.Request, body: bytes = b"") -> Write:
-    caller = request[CALLER]
+def _write(exchange: Exchange, body: bytes = b"") -> Write:
     return Write(
-        endpoint=_endpoint(request),
-        origin=caller.origin(digest(request, body)),
-        preconditions=_preconditions(request) if "id" in request.match_info else Preconditions(),
-        attributes=_names(request, "attributes"),
-        excluded=_names(request, "excludedAttributes"),
+        endpoint=_endpoint(exchange),
+        origin=exchange.caller.origin(digest(exchange.request, body)),
+        preconditions=_preconditions(exchange) if exchange.id else Preconditions(),
+        attributes=_names(exchange, "attributes"),
+        excluded=_names(exchange, "excludedAttributes"),
         values=len(body) // _SHORTEST_VALUE,
     )
 
 
-def _names(request: web.Request, parameter: str) -> str | None:
+def _names(exchange: Exchange, parameter: str) -> str | None:
     """Return a list of names: some clients repeat the parameter instead of a comma."""
-    given = request.query.getall(parameter, [])
+    given = exchange.request.query.getall(parameter, [])
     return ",".join(given) if given else None
 
 
-async def _body(request: web.Request) -> bytes:
-    return await read_body(request, request[CALLER].settings.limits.max_body_bytes)
+async def _body(exchange: Exchange) -> bytes:
+    return await read_body(exchange.request, exchange.caller.settings.limits.max_body_bytes)
 
 
-async def _admitted(request: web.Request) -> bytes:
+async def _admitted(exchange: Exchange) -> bytes:
     """Return the body of a change, if there is room for it."""
-    body, caller = await _body(request), request[CALLER]
-    await request.app[RECEIVER].pressure.admit(
+    body, caller = await _body(exchange), exchange.caller
+    await exchange.receiver.pressure.admit(
         caller.tenant.name,
         caller.settings,
-        revoking=revokes(request.method, body),
+        revoking=revokes(exchange.request.method, body),
         reads=False,
     )
     return body
 
 
-def _answer(written: Written) -> web.Response:
-    return answer(written.body, status=written.status, headers=written.headers)
+def _answer(written: Written, sent: Callable[[bool], None] | None = None) -> Answer:
+    return answer(written.body, status=written.status, headers=written.headers, sent=sent)
 
 
-async def create(request: web.Request) -> web.Response:
-    body = await _body(request)
-    written = await _write(request, body).create(parse_json(body))
-    if written.created is not None:
-        request[SENT] = request.app[RECEIVER].unanswered.told_of([written.created])
-    return _answer(written)
+async def create(exchange: Exchange) -> Answer:
+    body = await _body(exchange)
+    written = await _write(exchange, body).create(parse_json(body))
+    if written.created is None:
+        return _answer(written)
+    return _answer(written, exchange.receiver.unanswered.told_of([written.created]))
 
 
-async def replace(request: web.Request) -> web.Response:
-    body = await _admitted(request)
-    write = _write(request, body)
-    return _answer(await write.replace(request.match_info["id"], parse_json(body)))
+async def replace(exchange: Exchange) -> Answer:
+    body = await _admitted(exchange)
+    return _answer(await _write(exchange, body).replace(exchange.id, parse_json(body)))
 
 
-async def patch(request: web.Request) -> web.Response:
-    body = await _admitted(request)
-    write = _write(request, body)
-    return _answer(await write.patch(request.match_info["id"], parse_json(body)))
+async def patch(exchange: Exchange) -> Answer:
+    body = await _admitted(exchange)
+    return _answer(await _write(exchange, body).patch(exchange.id, parse_json(body)))
 
 
-async def delete(request: web.Request) -> web.Response:
-    return _answer(await _write(request).delete(request.match_info["id"]))
+async def delete(exchange: Exchange) -> Answer:
+    return _answer(await _write(exchange).delete(exchange.id))
 
 
-async def get(request: web.Request) -> web.Response:
+async def get(exchange: Exchange) -> Answer:
     """GET of one resource: RFC 7644 §3.4.1.
 
     Whoever is in which group is the groups' state: a user's version does not count `groups`.
     """
-    endpoint = _endpoint(request)
+    endpoint = _endpoint(exchange)
     renderer = endpoint.renderer(
-        _names(request, "attributes"), _names(request, "excludedAttributes")
+        _names(exchange, "attributes"), _names(exchange, "excludedAttributes")
     )
-    stored = await endpoint.stored(request.match_info["id"])
-    headers, conditions = {"ETag": entity_tag(stored.version)}, _preconditions(request)
+    stored = await endpoint.stored(exchange.id)
+    headers, conditions = {"ETag": entity_tag(stored.version)}, _preconditions(exchange)
     conditions.check_match(stored.version)
     if not conditions.holds_none_match(stored.version):
         return answer(None, status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -123,30 +118,30 @@ async def get(request: web.Request) -> web.Response:
     return answer(body, headers=headers)
 
 
-async def find(request: web.Request) -> web.Response:
+async def find(exchange: Exchange) -> Answer:
     """GET of a list: RFC 7644 §3.4.2; at the root over all types."""
-    limits = request[CALLER].settings.limits
-    asked = dict(request.query)
+    limits = exchange.caller.settings.limits
+    asked = dict(exchange.request.query)
     for name in ("attributes", "excludedAttributes"):
-        if (names := _names(request, name)) is not None:
+        if (names := _names(exchange, name)) is not None:
             asked[name] = names
     query = parse_query(asked, default_page=limits.default_page, max_page=limits.max_page)
-    return answer(await search(_searched(request), query))
+    return answer(await search(_searched(exchange), query))
 
 
-async def post_search(request: web.Request) -> web.Response:
+async def post_search(exchange: Exchange) -> Answer:
     """POST of a SearchRequest: RFC 7644 §3.4.3."""
-    limits = request[CALLER].settings.limits
+    limits = exchange.caller.settings.limits
     query = parse_search(
-        parse_json(await _body(request)),
+        parse_json(await _body(exchange)),
         default_page=limits.default_page,
         max_page=limits.max_page,
     )
-    return answer(await search(_searched(request), query))
+    return answer(await search(_searched(exchange), query))
 
 
-def _searched(request: web.Request) -> list[Endpoint]:
-    if "endpoint" in request.match_info:
-        return [_endpoint(request)]
-    receiver, caller = request.app[RECEIVER], request[CALLER]
+def _searched(exchange: Exchange) -> list[Endpoint]:
+    if exchange.endpoint:
+        return [_endpoint(exchange)]
+    receiver, caller = exchange.receiver, exchange.caller
     return [Endpoint(receiver, caller, kind) for kind in caller.tenant.types]

@@ -1,17 +1,22 @@
-"""What is no HTTP request at all is refused in SCIM's form too (RFC 7644 §3.12).
+"""HTTP as aiohttp speaks it, below its applications: those cost more than all of SCIM does.
 
-aiohttp answers what its parser refuses by itself, in plain text that repeats the line it refused.
+What is no HTTP request at all is refused in SCIM's form too (RFC 7644 §3.12). aiohttp answers what
+its parser refuses by itself, in plain text that repeats the line it refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
+from typing import Any, cast
 
 from aiohttp import web
 
 from app.errors import InvalidSyntax, ScimError, ServerError
-from app.http.answers import error_answer
-from app.http.receiver import SENT
+from app.http.answers import Answer, error_answer
+
+Respond = Callable[[web.BaseRequest], Awaitable[Answer]]
 
 
 class _Handler(web.RequestHandler):
@@ -30,22 +35,8 @@ class _Handler(web.RequestHandler):
             else InvalidSyntax("the request is no well-formed HTTP, or a line of it is too long")
         )
         answer = error_answer(error)
-        answer.force_close()
-        return answer
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer, and tell whoever waits for that (`SENT`)."""
-        told = request.get(SENT)
-        if told is None:
-            return await super().finish_response(request, resp, start_time)
-        lost = True
-        try:
-            resp, lost = await super().finish_response(request, resp, start_time)
-        finally:
-            told(not lost)
-        return resp, lost
+        answer.closes = True
+        return cast(web.StreamResponse, answer)
 
 
 class _Server(web.Server):
@@ -53,14 +44,22 @@ class _Server(web.Server):
         return _Handler(self, loop=self._loop, **self._kwargs)
 
 
-class Runner(web.AppRunner):
-    """Serves an application with the handler above."""
+class Runner(web.BaseRunner):
+    """Has `respond` answer every request while `parts` are open."""
+
+    def __init__(
+        self, respond: Respond, parts: AbstractAsyncContextManager[None], **options: Any
+    ) -> None:
+        """`options`: those of aiohttp's servers."""
+        super().__init__(**options)
+        self._respond, self._parts = respond, parts
+
+    async def shutdown(self) -> None:
+        """Nothing more has to be told that it ends."""
 
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return _Server(
-            made.request_handler,
-            request_factory=made.request_factory,
-            loop=made._loop,  # noqa: SLF001 - nothing public tells
-            **made._kwargs,  # noqa: SLF001
-        )
+        await self._parts.__aenter__()
+        return _Server(cast(Any, self._respond), **self._kwargs)
+
+    async def _cleanup_server(self) -> None:
+        await self._parts.__aexit__(None, None, None)

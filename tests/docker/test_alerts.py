@@ -141,7 +141,7 @@ async def drill(
     file.write_text(text)
     async with ClientSession() as http:
         made = Drill(own_redis, file, tenant, Hands(), http, capsys)
-        runners: list[web.AppRunner] = []
+        runners: list[web.BaseRunner] = []
 
         async def start() -> None:
             receiver = build_receiver(load(file, {}), allow_volatile_redis=False)

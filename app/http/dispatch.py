@@ -1,0 +1,200 @@
+"""From a request to its answer: id, caller, errors in SCIM's form, line in the log."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Collection
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from app.config.settings import Settings
+from app.errors import (
+    DirectoryUnavailable,
+    Forbidden,
+    InvalidSyntax,
+    MethodNotAllowed,
+    NotFound,
+    ScimError,
+    ServerError,
+    Unavailable,
+)
+from app.http.address import client_address, is_proxy, user_agent
+from app.http.answers import Answer, error_answer
+from app.http.exchange import Exchange
+from app.http.receiver import Caller, Receiver
+from app.http.routes import OPEN, Route, find_route
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_UTF8 = re.compile(r"[^\ud800-\udfff]*")  # aiohttp reads other bytes as half surrogates
+_READS = frozenset({"GET", "HEAD"})
+_METHODS = _READS | {"POST", "PUT", "PATCH", "DELETE"}  # a label has few values, a client many
+
+log = structlog.get_logger()
+
+
+class Dispatch:
+    """One request: `respond` answers it, whatever it is and whatever happens."""
+
+    __slots__ = ("_caller", "_id", "_receiver", "_request", "_route")
+
+    def __init__(self, receiver: Receiver, request: web.BaseRequest) -> None:
+        given = request.headers.get("X-Request-Id", "")
+        self._id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+        self._receiver, self._request = receiver, request
+        self._route = find_route(request.rel_url.raw_path)
+        self._caller: Caller | None = None
+
+    async def respond(self) -> Answer:
+        """Return the answer, counted, timed, and with a line in the log."""
+        clock = self._receiver.clock
+        started = clock.monotonic()
+        answer = await self._answer()
+        answer.headers["X-Request-Id"] = self._id
+        self._note(answer, clock.monotonic() - started)
+        return answer
+
+    async def _answer(self) -> Answer:
+        """Turn every error into RFC 7644 §3.12's form; one that we did not foresee is a 500."""
+        try:
+            if self._route is None:
+                return await self._open()
+            self._caller = await self._let_in(self._route)
+            return await self._admitted(self._caller, self._route)
+        except ScimError as error:
+            return error_answer(error)
+        except DirectoryUnavailable as error:
+            log.warning("directory.unavailable", error=str(error), request_id=self._id)
+            return error_answer(Unavailable("the directory is not available, try again"))
+        except Exception:
+            tenant = self._caller.tenant.name if self._caller else ""
+            log.exception("request.failed", tenant=tenant, request_id=self._id)
+            return error_answer(ServerError("internal error; the log has it under the request id"))
+
+    async def _open(self) -> Answer:
+        """Answer what anybody may ask."""
+        request = self._request
+        probe = OPEN.get(request.path)
+        if probe is None:
+            raise NotFound("no such endpoint or resource")
+        if request.method not in _READS:
+            return _not_allowed(request.method, _READS)
+        return await probe(self._receiver)
+
+    async def _let_in(self, route: Route) -> Caller:
+        """Return who asks, before anything else is looked at.
+
+        Raises Unauthorized, the same where there is no such tenant as where the token is wrong;
+        Forbidden where it is right and not for this.
+        """
+        receiver, request, headers = self._receiver, self._request, self._request.headers
+        tenants, settings = receiver.tenants, receiver.settings
+        proxies = settings.receiver.trusted_proxies
+        forwarded = headers.getall("X-Forwarded-For", [])
+        address = client_address(request.remote, forwarded, proxies)
+        token = await receiver.authenticator.check(
+            tenants, route.tenant, headers.get("Authorization"), address
+        )
+        if not _UTF8.fullmatch(request.raw_path):
+            raise InvalidSyntax("the URL is not UTF-8")
+        if not receiver.durable:
+            raise Unavailable("the directory has not been found durable yet, try again")
+        if not _covers(token.scopes, route, reads=self._reads(route)):
+            raise Forbidden("this token's scopes do not cover the request")
+        return Caller(
+            tenant=tenants[route.tenant],
+            token=token,
+            request_id=self._id,
+            settings=settings,
+            base_url=f"{_root(request, settings)}/scim/{route.tenant}/v2",
+            address=address,
+            agent=user_agent(headers.get("User-Agent")),
+        )
+
+    async def _admitted(self, caller: Caller, route: Route) -> Answer:
+        """Answer, if there is room for it; of a PATCH or PUT its body tells that (`resources`)."""
+        request, pressure, tenant = self._request, self._receiver.pressure, caller.tenant.name
+        with pressure.entered(tenant, caller.settings.limits):
+            if request.method not in {"PATCH", "PUT"}:
+                revoking = request.method == "DELETE"
+                reads = self._reads(route)
+                await pressure.admit(tenant, caller.settings, revoking=revoking, reads=reads)
+            handler = route.handlers.get(request.method)
+            if handler is not None:
+                exchange = Exchange(self._receiver, request, caller, route.endpoint, route.id)
+                return await handler(exchange)
+            if route.handlers:
+                return _not_allowed(request.method, route.handlers)
+            raise NotFound("no such endpoint or resource")
+
+    def _reads(self, route: Route) -> bool:
+        return self._request.method in _READS or route.is_search
+
+    def _note(self, answer: Answer, duration_s: float) -> None:
+        """Count the answer, and write one line about it."""
+        receiver, request, caller = self._receiver, self._request, self._caller
+        tenant, endpoint = "", "-"
+        if caller is not None and self._route is not None:
+            tenant, endpoint = caller.tenant.name, self._route.endpoint or "-"
+            self._note_of(tenant, self._route, answer.status)
+        method = request.method if request.method in _METHODS else "other"
+        metrics = receiver.metrics
+        metrics.requests.labels(method, endpoint, answer.status.value).inc()
+        metrics.request_seconds.labels(method, endpoint).observe(duration_s)
+        log.info(
+            "request.answered",
+            tenant=tenant,
+            method=method,
+            resource=endpoint,
+            status=answer.status.value,
+            request_id=self._id,
+            seq=answer.headers.get("X-Event-Seq"),
+            token=caller.token.id if caller else None,
+            duration_s=round(duration_s, 4),
+        )
+
+    def _note_of(self, tenant: str, route: Route, status: HTTPStatus) -> None:
+        """Count a request to its tenant, and note that the tenant's provider is there."""
+        refused = status >= HTTPStatus.BAD_REQUEST
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        result = "failed" if failed else "refused" if refused else "ok"
+        metrics = self._receiver.metrics
+        metrics.tenant_requests.labels(metrics.tenant(tenant), result).inc()
+        gone = self._request.method == "DELETE" and status == HTTPStatus.NOT_FOUND  # as wanted
+        write, refused = not self._reads(route), refused and not gone
+        self._receiver.activity.note(tenant, write=write, refused=refused)
+
+
+def _not_allowed(method: str, allowed: Collection[str]) -> Answer:
+    answer = error_answer(MethodNotAllowed(f"{method} is not allowed here"))
+    answer.headers["Allow"] = ",".join(sorted(allowed))
+    return answer
+
+
+def _covers(scopes: Collection[str], route: Route, *, reads: bool) -> bool:
+    """Whether a token with these scopes may ask this."""
+    if route.is_ops:
+        return "ops" in scopes
+    return "scim" in scopes or ("read" in scopes and reads)
+
+
+def _root(request: web.BaseRequest, settings: Settings) -> str:
+    """Return what stands before the path: as configured, else as the client called it."""
+    at = settings.receiver
+    return at.public_url or f"{_scheme(request, settings)}://{_host(request, settings)}"
+
+
+def _scheme(request: web.BaseRequest, settings: Settings) -> str:
+    """Return what the client spoke: a proxy that ends TLS tells, if it is one of ours."""
+    told = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+    is_ours = is_proxy(request.remote, settings.receiver.trusted_proxies)
+    return told if is_ours and told in {"http", "https"} else request.scheme
+
+
+def _host(request: web.BaseRequest, settings: Settings) -> str:
+    """Return the host that the client named; aiohttp would else ask a name server, and wait."""
+    named = request.headers.get("Host", "")
+    return named if _HOST.fullmatch(named) else settings.receiver.host

@@ -1,0 +1,20 @@
+"""A request that has been let in, as handlers see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from app.http.receiver import Caller, Receiver
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """`endpoint`, `id`: what the path names, such as `Users` and one of them; "" for nothing."""
+
+    receiver: Receiver
+    request: web.BaseRequest
+    caller: Caller
+    endpoint: str
+    id: str
