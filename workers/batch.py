@@ -23,7 +23,8 @@ _PAGE = 100  # events read at once: one may name many thousand members
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The events of a batch that touch one user. `at_ms`: when the last of them was committed.
+    """The events of a batch that touch one user. `at_ms`: when the last of them was committed, and
+    `trace`: its request's.
 
     `itself`: one of them changes the user's own document; `leaves`: one takes it, and nobody else,
     out of a group.
@@ -34,6 +35,7 @@ class Span:
     at_ms: int = 0
     itself: bool = False
     leaves: bool = False
+    trace: str = ""
 
 
 @dataclass(slots=True)
@@ -45,7 +47,8 @@ class Batch:
     `missed`: how many events the log has lost, or given up, before those of this batch.
     `roles`: names of roles to try again though they have a dead letter; None: all of them.
     `resync`: the part of a resync that belongs to this batch. `strays`: names on the target that no
-    resource is behind. `groups`: ids of the groups that events are about.
+    resource is behind. `groups`: ids of the groups that events are about. `traces`: of the requests
+    that are traced.
     """
 
     cursor: int
@@ -54,6 +57,7 @@ class Batch:
     roles: frozenset[str] | None = frozenset()
     resync: ResyncStep | None = None
     requests: list[str] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     ahead: Mapping[str, int] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
@@ -77,11 +81,14 @@ class Batch:
                 event.at_ms,
                 itself or (span is not None and span.itself),
                 (leaves and user in event.removed) or (span is not None and span.leaves),
+                event.trace,
             )
         if event.type == "group":
             self.groups.append(event.id)
         self.cursor = event.seq
         self.requests.append(event.request_id)
+        if event.trace:
+            self.traces.append(event.trace)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,6 +30,9 @@ from workers.lane import Lane
 from workers.leaving import Doorman
 from workers.look import Look
 from workers.setup import Setup, Setups, endpoint_of
+
+if TYPE_CHECKING:
+    from app.tracing.spans import Tracing
 
 log = structlog.get_logger()
 
@@ -55,10 +59,12 @@ class Drainer:
         rng: random.Random,
         tasks: asyncio.TaskGroup,
         metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.link, self.settings, self.clock, self.rng = link, settings, clock, rng
         self.configured = settings
         self.metrics = metrics or Metrics(settings.tenants)
+        self.tracing = tracing
         self.generation = 1
         self.heights: dict[str, int] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
@@ -161,6 +167,7 @@ class Drainer:
             rng=self.rng,
             facts=Facts(self.link, self.settings.ledger),
             metrics=self.metrics,
+            tracing=self.tracing,
             heights=self.heights,
             pace=self._paces.setdefault((tenant, target), Pace()),
         )
@@ -184,6 +191,7 @@ class Drainer:
             nodes=nodes,
             facts=Facts(self.link, self.settings.ledger),
             clock=self.clock,
+            tracing=self.tracing,
         )
         try:
             await doorman.see_out()
@@ -201,8 +209,10 @@ class Drainer:
             self._targets[lane] = Target(pool, setup.marker, self.clock, counted)
         return self._targets[lane]
 
-    def _count(self, target: str, kind: str, result: str) -> None:
+    def _count(self, target: str, kind: str, result: str, seconds: float) -> None:
         self.metrics.statements.labels(target, kind, result).inc()
+        if self.tracing is not None:
+            self.tracing.statement(kind, result, seconds)
 
     def _fingerprints_of(self, setup: Setup) -> Fingerprints:
         if setup.target not in self._fingerprints:

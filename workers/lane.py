@@ -11,8 +11,9 @@ import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
@@ -36,6 +37,9 @@ from workers.leaving import Farewell
 from workers.letters import park
 from workers.setup import Setup
 from workers.witness import Witness
+
+if TYPE_CHECKING:
+    from app.tracing.spans import Tracing
 
 SLICE_S = 2.0  # after so long a lane gives way to others that wait
 _SHORTEST_S, _FIRST_S, _LONGEST_S = 0.05, 0.25, 10.0
@@ -80,6 +84,7 @@ class Lane:
     rng: random.Random
     facts: Facts
     metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing | None = None
     heights: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
     has_leavers: bool = False
@@ -169,12 +174,14 @@ class Lane:
 
             async def overtake(beyond: int = beyond) -> None:
                 while not (ahead := await work.ahead(progress.cursor, beyond)).is_empty:
-                    await self._bring(ahead, lease, progress, vocabulary)
+                    with self._traced(ahead):
+                        await self._bring(ahead, lease, progress, vocabulary)
 
             await overtake()
             if not batch.is_empty:
                 began = self.clock.monotonic()
-                await self._bring(batch, lease, progress, vocabulary, overtake)
+                with self._traced(batch):
+                    await self._bring(batch, lease, progress, vocabulary, overtake)
                 self.pace.note(len(batch.users), self.clock.monotonic() - began)
             match await self.store.settle(lease.epoch):
                 case "idle":
@@ -187,6 +194,13 @@ class Lane:
                         return True
                 case other:
                     assert_never(other)
+
+    def _traced(self, batch: Batch) -> AbstractContextManager[None]:
+        """Return what is open while the batch is under way."""
+        if self.tracing is None:
+            return contextlib.nullcontext()
+        tenant, target = self.setup.tenant, self.setup.target
+        return self.tracing.batch(tenant, target, batch.traces, is_ahead=bool(batch.ahead))
 
     async def _bring(
         self,

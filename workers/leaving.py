@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,6 +26,9 @@ from workers.clickhouse.pool import Pool
 from workers.clickhouse.target import Target
 from workers.people import gather, is_stray, resource_behind
 from workers.setup import Setup
+
+if TYPE_CHECKING:
+    from app.tracing.spans import Tracing
 
 PATIENCE_S = 30.0
 _TOGETHER_S = 0.2  # a look costs a target more than a change: who leaves meanwhile shares it
@@ -72,6 +76,7 @@ class Farewell:
             resource_id=resource_id,
             seq=span.last if span else self.ahead.get(resource_id, 0),
             asked_ms=(span.at_ms if span else 0) or self.clock.now_ms(),
+            trace=span.trace if span else "",
         )
 
 
@@ -84,6 +89,7 @@ class Doorman:
     nodes: Nodes
     facts: Facts
     clock: Clock
+    tracing: Tracing | None = None
 
     async def see_out(self) -> None:
         """Look again and again, for PATIENCE_S, and keep a receipt for each who is out.
@@ -148,6 +154,14 @@ class Doorman:
         ]
         await self.facts.record(self.setup.tenant, receipts)
         for leaver in out:
+            if leaver.trace and self.tracing is not None:
+                self.tracing.receipt(
+                    leaver.trace,
+                    self.setup.tenant,
+                    self.setup.target,
+                    asked_ms=leaver.asked_ms,
+                    nodes=len(self.nodes.names),
+                )
             log.info(
                 "leaver.out",
                 tenant=self.setup.tenant,

@@ -7,6 +7,7 @@ import contextlib
 import random
 import signal
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,17 +20,25 @@ from app.metrics.declared import Metrics
 from app.metrics.fleet import Fleet
 from app.reload import reread
 from app.sentry import logging_to
+from app.tracing.start import traced
 from workers.drainer import Drainer
 from workers.jobs import hear_calls, take_jobs
 from workers.ledger.writer import write_ledger
 from workers.servers import find_servers
 from workers.sweep import sweep, tend, trim_logs
 
+if TYPE_CHECKING:
+    from app.tracing.spans import Tracing
+
 log = structlog.get_logger()
 
 
 async def serve(
-    settings: Settings, *, allow_volatile_redis: bool, reload: Callable[[], Settings]
+    settings: Settings,
+    *,
+    allow_volatile_redis: bool,
+    reload: Callable[[], Settings],
+    tracing: Tracing | None = None,
 ) -> None:
     """Drain lanes until SIGTERM or SIGINT. Raises VolatileRedis.
 
@@ -38,7 +47,8 @@ async def serve(
     url, password = settings.redis.url, settings.redis.secret()
     metrics, clock = Metrics(settings.tenants), Clock()
     metrics.expect(settings.targets)
-    link = connect(url, password, timed=metrics.time_script)
+    timed = metrics.time_script
+    link = connect(url, password, timed=timed if tracing is None else tracing.timing(timed))
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -53,6 +63,7 @@ async def serve(
                 rng=random.Random(),  # noqa: S311 - for pauses
                 tasks=tasks,
                 metrics=metrics,
+                tracing=tracing,
             )
             parts.push_async_callback(drainer.close)
             loop.add_signal_handler(
@@ -117,9 +128,16 @@ def run_worker(
 ) -> int:
     """Run one worker process. Returns its exit code; VolatileRedis propagates."""
     refused: Exception | None = None
-    with logging_to(settings.sentry, Clock()):
+    with logging_to(settings.sentry, Clock()), traced(settings.tracing, "worker") as tracing:
         try:
-            asyncio.run(serve(settings, allow_volatile_redis=allow_volatile_redis, reload=reload))
+            asyncio.run(
+                serve(
+                    settings,
+                    allow_volatile_redis=allow_volatile_redis,
+                    reload=reload,
+                    tracing=tracing,
+                )
+            )
         except* (VolatileRedis, LaterLayout) as group:
             refused = group.exceptions[0]  # raised in here it would be part of a group again
     if refused is not None:

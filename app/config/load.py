@@ -28,6 +28,7 @@ from app.config.settings import (
 )
 from app.config.target import Target
 from app.config.tenant import Tenant
+from app.config.tracing import TracingSettings
 from app.errors import ConfigError, Problem
 
 TENANT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -97,6 +98,7 @@ class _Loading:
         events = self._section("events", Events)
         ledger = self._section("ledger", LedgerSettings) if "ledger" in self._raw else None
         sentry = self._section("sentry", SentrySettings) if "sentry" in self._raw else None
+        tracing = self._section("tracing", TracingSettings) if "tracing" in self._raw else None
         targets = self._targets()
         drafts = self._drafts()
         names = frozenset(self._entries("targets"))
@@ -124,6 +126,7 @@ class _Loading:
             events=events,
             ledger=ledger,
             sentry=sentry,
+            tracing=tracing,
             targets=targets,
             tenants={draft.name: draft.tenant for draft in drafts},
         )

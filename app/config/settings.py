@@ -15,6 +15,7 @@ from app.config.section import NOT_IN_THE_FILE, Account, Number, Section, Text, 
 from app.config.sentry import SentrySettings
 from app.config.target import Target
 from app.config.tenant import Tenant
+from app.config.tracing import TracingSettings
 
 MIB = 1 << 20
 
@@ -169,5 +170,6 @@ class Settings(Section):
     events: Events = Events()
     ledger: LedgerSettings | None = None
     sentry: SentrySettings | None = None
+    tracing: TracingSettings | None = None
     targets: Mapping[str, Target]
     tenants: Mapping[str, Tenant]

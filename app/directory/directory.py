@@ -37,7 +37,8 @@ _HOLD = 3  # tries after which the others wait
 class Origin:
     """Who asked: kept in the event, so that every statement can be explained (promise 9).
 
-    `address`, `agent`: of the client, for the ledger.
+    `address`, `agent`: of the client, for the ledger. `trace`: the `traceparent` of the request's
+    span, "" where it is not traced.
     """
 
     request_id: str
@@ -45,6 +46,7 @@ class Origin:
     digest: str
     address: str = ""
     agent: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +294,7 @@ class Directory(Reader):
             staged.added if staged else b"",
             staged.removed if staged else b"",
             "1" if commit.unanswered else "",
+            origin.trace,
         )
         code, *rest = await self._until_free("write", arguments)
         if code == b"taken":
@@ -357,6 +360,7 @@ class Directory(Reader):
                 self._asker(origin),
                 seen,
                 removed or b"[]",
+                origin.trace,
             )
             if code == b"gone":
                 raise NotFound(f"no such {kind}")

@@ -21,7 +21,8 @@ class Event:
     """One committed change.
 
     `added`, `removed`: members that a group gained or lost. `all_members`: the role map now reads
-    this group differently, so each present member is touched. `at_ms`: Redis's clock.
+    this group differently, so each present member is touched. `at_ms`: Redis's clock. `trace`: of
+    the request, as in `Origin`.
     """
 
     seq: int
@@ -35,6 +36,7 @@ class Event:
     at_ms: int
     request_id: str
     token_id: str
+    trace: str = ""
 
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]  # id, and fields as they lie in the stream
@@ -101,4 +103,5 @@ def _parse(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
         at_ms=int(fields[b"at"]),
         request_id=fields[b"request"].decode(),
         token_id=fields[b"token"].decode(),
+        trace=fields.get(b"trace", b"").decode(),
     )

@@ -12,13 +12,14 @@ from app.directory.link import Link
 
 class Leaver(msgspec.Struct, frozen=True, kw_only=True):
     """`name`: on ClickHouse. `seq`: the event that took the access, 0 if none did; `asked_ms`: when
-    that was committed, since 1970.
+    that was committed, since 1970; `trace`: of its request, as in `Origin`.
     """
 
     name: str
     resource_id: str
     seq: int
     asked_ms: int
+    trace: str = ""
 
 
 _encode = msgspec.json.Encoder().encode

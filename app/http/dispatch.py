@@ -39,14 +39,23 @@ log = structlog.get_logger()
 class Dispatch:
     """One request: `respond` answers it, whatever it is and whatever happens."""
 
-    __slots__ = ("_caller", "_id", "_receiver", "_request", "_route")
+    __slots__ = ("_caller", "_id", "_receiver", "_request", "_route", "_trace")
 
-    def __init__(self, receiver: Receiver, request: web.BaseRequest) -> None:
+    def __init__(self, receiver: Receiver, request: web.BaseRequest, trace: str = "") -> None:
+        """`trace`: as in `Origin`."""
         given = request.headers.get("X-Request-Id", "")
         self._id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
         self._receiver, self._request = receiver, request
         self._route = find_route(request.rel_url.raw_path)
         self._caller: Caller | None = None
+        self._trace = trace
+
+    @property
+    def asked(self) -> tuple[str, str]:
+        """The tenant and the endpoint; "" and "-" unless somebody has been let in."""
+        if self._caller is None or self._route is None:
+            return "", "-"
+        return self._caller.tenant.name, self._route.endpoint or "-"
 
     async def respond(self) -> Answer:
         """Return the answer, counted, timed, and with a line in the log."""
@@ -112,6 +121,7 @@ class Dispatch:
             base_url=f"{_root(request, settings)}/scim/{route.tenant}/v2",
             address=address,
             agent=user_agent(headers.get("User-Agent")),
+            trace=self._trace,
         )
 
     async def _admitted(self, caller: Caller, route: Route) -> Answer:
@@ -136,9 +146,8 @@ class Dispatch:
     def _note(self, answer: Answer, duration_s: float) -> None:
         """Count the answer, and write one line about it."""
         receiver, request, caller = self._receiver, self._request, self._caller
-        tenant, endpoint = "", "-"
+        tenant, endpoint = self.asked
         if caller is not None and self._route is not None:
-            tenant, endpoint = caller.tenant.name, self._route.endpoint or "-"
             self._note_of(tenant, self._route, answer.status)
         method = request.method if request.method in _METHODS else "other"
         metrics = receiver.metrics

@@ -7,6 +7,8 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -30,13 +32,17 @@ from app.http.servers import follow_servers
 from app.http.tls import Certificate
 from app.http.unanswered import Unanswered
 from app.http.uses import TokenUses
-from app.http.wire import Runner
+from app.http.wire import Respond, Runner
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
 from app.metrics.fleet import Fleet
 from app.reload import reread
 from app.sentry import logging_to
+from app.tracing.start import traced
 from app.wake import Waker
+
+if TYPE_CHECKING:
+    from app.tracing.spans import Tracing
 
 _SHUTDOWN_S = 4.0
 _FIRST_LOOK_S = 1.0
@@ -45,13 +51,16 @@ _LINE = 64 * 1024  # so that a filter that is too long is refused by its own lim
 log = structlog.get_logger()
 
 
-def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receiver:
+def build_receiver(
+    settings: Settings, *, allow_volatile_redis: bool, tracing: Tracing | None = None
+) -> Receiver:
     url, password = settings.redis.url, settings.redis.secret()
     metrics, clock = Metrics(settings.tenants), Clock()
+    timed = metrics.time_script
     link = connect(
         url,
         password,
-        timed=metrics.time_script,
+        timed=timed if tracing is None else tracing.timing(timed),
         wait_replicas=settings.redis.wait_replicas,
     )
     fleet = Fleet(link, metrics, "receiver", clock)
@@ -72,15 +81,24 @@ def build_receiver(settings: Settings, *, allow_volatile_redis: bool) -> Receive
         unanswered=Unanswered(link),
         quirks=QuirkCounter(link, clock),
         pressure=Pressure(link, clock),
+        tracing=tracing,
         allow_volatile_redis=allow_volatile_redis,
         durable=allow_volatile_redis,
     )
 
 
+def _respond(receiver: Receiver) -> Respond:
+    if receiver.tracing is None:
+        return lambda request: Dispatch(receiver, request).respond()
+    from app.http.tracing import respond_traced  # noqa: PLC0415 - needs an extra
+
+    return partial(respond_traced, receiver, receiver.tracing)
+
+
 def make_runner(receiver: Receiver) -> Runner:
     """Return what serves `receiver`, not set up yet. Its requests have `_SHUTDOWN_S` to end."""
     return Runner(
-        lambda request: Dispatch(receiver, request).respond(),
+        _respond(receiver),
         _parts(receiver),
         access_log=None,  # costs 38 % of the requests per second; our own line says more
         auto_decompress=False,  # `bodies` refuses what is packed
@@ -121,6 +139,7 @@ async def serve(
     allow_volatile_redis: bool,
     reload: Callable[[], Settings],
     reuse_port: bool = False,
+    tracing: Tracing | None = None,
 ) -> None:
     """Answer requests until SIGTERM or SIGINT. Raises VolatileRedis, OSError if the port is taken.
 
@@ -129,7 +148,7 @@ async def serve(
     logged.
     """
     certificate = _certificate(settings)
-    receiver = build_receiver(settings, allow_volatile_redis=allow_volatile_redis)
+    receiver = build_receiver(settings, allow_volatile_redis=allow_volatile_redis, tracing=tracing)
     await _refuse_volatile(receiver)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -217,7 +236,7 @@ def run_receiver(
 ) -> int:
     """Run one receiver process. Returns its exit code; VolatileRedis and OSError propagate."""
     refused: Exception | None = None
-    with logging_to(settings.sentry, Clock()):
+    with logging_to(settings.sentry, Clock()), traced(settings.tracing, "receiver") as tracing:
         try:
             uvloop.run(
                 serve(
@@ -227,6 +246,7 @@ def run_receiver(
                     allow_volatile_redis=allow_volatile_redis,
                     reload=reload,
                     reuse_port=reuse_port,
+                    tracing=tracing,
                 )
             )
         except* (VolatileRedis, LaterLayout) as group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from app.clock import Clock
 from app.config.nodes import with_servers
@@ -29,6 +30,9 @@ from app.metrics.fleet import Fleet
 from app.scim.attribute import ResourceType
 from app.scim.password import Hasher
 from app.wake import Waker
+
+if TYPE_CHECKING:
+    from app.tracing.spans import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Receiver:
     unanswered: Unanswered
     quirks: QuirkCounter
     pressure: Pressure
+    tracing: Tracing | None = None
     allow_volatile_redis: bool = False
     durable: bool = field(default=False)
     servers: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
@@ -110,7 +115,8 @@ class Receiver:
 class Caller:
     """Who asks, once the token has been checked; `settings`: those it was checked under.
 
-    `address`, `agent`: where the request came from, and what the client calls itself.
+    `address`, `agent`: where the request came from, and what the client calls itself. `trace`: as
+    in `Origin`.
     """
 
     tenant: Tenant
@@ -120,6 +126,7 @@ class Caller:
     base_url: str
     address: str
     agent: str
+    trace: str = ""
 
     def origin(self, digest: str) -> Origin:
         """Return what events keep of a request. `digest`: what tells its repeat."""
@@ -129,4 +136,5 @@ class Caller:
             digest=digest,
             address=self.address,
             agent=self.agent,
+            trace=self.trace,
         )

@@ -40,6 +40,7 @@ from app.config.tenant import (
     SslCertificate,
     Tenant,
 )
+from app.config.tracing import TracingSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 METHODS = (Ldap, Kerberos, SslCertificate, Http, Password, SshKey, NoAuthentication, NoPassword)
@@ -53,6 +54,7 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "[guard]": (Guard,),
     "[ledger]": (LedgerSettings,),
     "[sentry]": (SentrySettings,),
+    "[tracing]": (TracingSettings,),
     "[targets.NAME]": (Target,),
     "[tenants.NAME]": (Tenant,),
     "[tenants.NAME.authentication]": METHODS,

@@ -39,7 +39,7 @@ UNKNOWN_USER = 192
 Result = Literal["done", "refused", "unanswered"]
 
 
-def _untold(_kind: str, _result: Result) -> None:
+def _untold(_kind: str, _result: Result, _seconds: float) -> None:
     """Nobody counts."""
 
 
@@ -60,10 +60,14 @@ class Target:
     """
 
     def __init__(
-        self, pool: Pool, marker: str, clock: Clock, told: Callable[[str, Result], None] = _untold
+        self,
+        pool: Pool,
+        marker: str,
+        clock: Clock,
+        told: Callable[[str, Result, float], None] = _untold,
     ) -> None:
         """`pool`: shared by all tenants of the target. `told`: is told the kind of step of each
-        statement, and what became of it.
+        statement, what became of it, and after how many seconds.
         """
         self._pool, self.marker, self._clock, self._told = pool, marker, clock, told
         self._seen: _Seen | None = None
@@ -161,6 +165,7 @@ class Target:
         TargetUnavailable, after which nobody knows: observe before going on.
         """
         result: Result = "unanswered"
+        started = self._clock.monotonic()
         try:
             async with self._pool.session() as session:
                 await session.query(
@@ -171,4 +176,5 @@ class Target:
             result = "refused"
             raise
         finally:
-            self._told(type(statement.step).__name__, result)
+            seconds = self._clock.monotonic() - started
+            self._told(type(statement.step).__name__, result, seconds)

@@ -175,8 +175,13 @@ local function array(list)
   return #list == 0 and '[]' or cjson.encode(list)
 end
 
--- Adds what only the ledger asks for. `asker`: JSON of who asked, from where; '' without a ledger.
-local function tell(fields, asker, before, after)
+-- Adds what is not in every event: what only the ledger asks for (`asker`: JSON of who asked, from
+-- where; '' without a ledger), and the request's `trace`, if it has one.
+local function tell(fields, asker, before, after, trace)
+  if trace and trace ~= '' then
+    fields[#fields + 1] = 'trace'
+    fields[#fields + 1] = trace
+  end
   if asker == '' then return fields end
   for _, text in ipairs({'asker', asker, 'before', before, 'after', after}) do
     fields[#fields + 1] = text

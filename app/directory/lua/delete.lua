@@ -6,6 +6,7 @@
 --          8 version that the resource must have, members included ('' = any)
 --          9 who asked, as JSON, for the ledger ('' = there is none: the event has no document)
 --         10 of a large group: the version at which its members were read  11 the members (JSON)
+--         12 trace of the request, or ''
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'gone'}     no such resource
 --          {'stale'}    it has another version
@@ -84,5 +85,5 @@ local woken = append(seq, at, ARGV[3], tell({
   'op', 'deleted', 'type', kind, 'id', id, 'name', name,
   'added', '[]', 'removed', removed, 'all', '0', 'groups', array(groups),
   'request', ARGV[4], 'token', ARGV[5], 'digest', ARGV[6],
-}, ARGV[9], document, ''), losing)
+}, ARGV[9], document, '', ARGV[12]), losing)
 return {'ok', string.format('%.0f', seq), string.format('%.0f', old.c), string.format('%.0f', at), woken}

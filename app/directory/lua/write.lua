@@ -15,7 +15,7 @@
 --         18 version at which the members were read that the change was computed from ('' = none)
 --         19 token of the stage that holds the members from now on ('' = ARGV 7 is the change)
 --         20, 21 with a stage: who comes and who leaves, for the event (JSON arrays)
---         22 '1': a creation whose client has no answer yet
+--         22 '1': a creation whose client has no answer yet   23 trace of the request, or ''
 -- Reply    {'ok', seq, created ms, modified ms, targets to wake (JSON)}
 --          {'same', version, created ms, modified ms}   nothing changed, no event
 --          {'taken', id of the holder, age}  the name belongs to another resource. age, ms: since
@@ -198,5 +198,5 @@ local woken = append(seq, at, ARGV[9], tell({
   'op', old and 'updated' or 'created', 'type', kind, 'id', id, 'name', ARGV[8],
   'added', added_json, 'removed', removed_json, 'all', #unlinked > 0 and '1' or '0',
   'request', ARGV[11], 'token', ARGV[12], 'digest', ARGV[13], 'links', array(unlinked),
-}, ARGV[17], document ~= '' and old_document or '', document), losing)
+}, ARGV[17], document ~= '' and old_document or '', document, ARGV[23]), losing)
 return {'ok', string.format('%.0f', seq), string.format('%.0f', header.c), string.format('%.0f', at), woken}
