@@ -65,9 +65,9 @@ def _too_large(limit: str, max_bytes: int) -> BodyTooLarge:
 
 
 def parse_json(body: bytes) -> Any:
-    """Return what `body` holds. Raises InvalidSyntax.
+    """Return what `body` holds: its strings can be sent on as UTF-8, its numbers are finite.
 
-    Of a name that is given twice the last one counts, as in nearly every parser.
+    Raises InvalidSyntax. Of a name that is given twice the last one counts, as in nearly every parser.
     """
     try:
         return _decode(body.removeprefix(_BYTE_ORDER_MARK))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Type = Literal[
     "string", "boolean", "decimal", "integer", "dateTime", "binary", "reference", "complex"
@@ -17,6 +17,81 @@ Type = Literal[
 Mutability = Literal["readOnly", "readWrite", "immutable", "writeOnly"]
 Returned = Literal["always", "never", "default", "request"]
 Uniqueness = Literal["none", "server", "global"]
+
+
+class Part(NamedTuple):
+    """An attribute of an object that a client sent. `name`: as it was sent.
+
+    `others`: further names of the same attribute beside it, by aliases. `by_alias`: `name` is one.
+    """
+
+    attribute: Attribute
+    name: str
+    others: tuple[str, ...] = ()
+    by_alias: bool = False
+
+
+class Shape(NamedTuple):
+    """What the names of an object say, whatever its values are.
+
+    `parts`: in the schema's order. `extensions`: with the names that the object has for each, those
+    of today last. `unknown`: names that no schema knows. `twice`: a name that an earlier one is in
+    another case.
+    """
+
+    parts: tuple[Part, ...]
+    extensions: tuple[tuple[Schema, tuple[str, ...]], ...]
+    unknown: tuple[str, ...]
+    twice: str | None
+
+
+_SHAPES = 256  # that are kept of one object: clients have few
+_SHAPE = 2000  # characters of names in one that is kept
+
+
+class Names:
+    """The attributes that an object may have, found by the names that clients give them."""
+
+    __slots__ = ("_attributes", "_by_key", "_extensions", "_shapes")
+
+    def __init__(self, attributes: Iterable[Attribute], extensions: Iterable[Schema] = ()) -> None:
+        self._attributes, self._extensions = tuple(attributes), tuple(extensions)
+        aliases = {key: attribute for attribute in self._attributes for key in attribute.alias_keys}
+        self._by_key = aliases | {attribute.key: attribute for attribute in self._attributes}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
+
+    def attribute(self, name: str) -> Attribute | None:
+        return self._by_key.get(name.lower())
+
+    def shape(self, names: tuple[str, ...]) -> Shape:
+        """Return what an object with these names holds; remembered, since clients repeat them."""
+        shape = self._shapes.get(names)
+        if shape is None:
+            shape = self._shape(names)
+            if sum(map(len, names)) <= _SHAPE:
+                if len(self._shapes) >= _SHAPES:
+                    self._shapes.clear()
+                self._shapes[names] = shape
+        return shape
+
+    def _shape(self, names: tuple[str, ...]) -> Shape:
+        sent: dict[str, str] = {}
+        twice = None
+        for name in names:
+            if sent.setdefault(name.lower(), name) != name:
+                twice = twice or name
+        parts = []
+        for attribute in self._attributes:
+            keys = [key for key in (attribute.key, *attribute.alias_keys) if key in sent]
+            if keys:
+                name, *others = [sent.pop(key) for key in keys]
+                parts.append(Part(attribute, name, tuple(others), keys[0] != attribute.key))
+        held = (
+            (schema, tuple(sent.pop(key) for key in reversed(schema.keys) if key in sent))
+            for schema in self._extensions
+        )
+        extensions = tuple((schema, names) for schema, names in held if names)
+        return Shape(tuple(parts), extensions, tuple(sent.values()), twice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +124,7 @@ class Attribute:
     alias_keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
     whole: bool = field(init=False, repr=False, compare=False)
     plain: bool = field(init=False, repr=False, compare=False)
-    _subs: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
+    subs: Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", self.name.lower())
@@ -59,11 +134,11 @@ class Attribute:
         plain = self.type in {"string", "reference"} and self.mutability == "readWrite"
         special = self.multi_valued or self.indexed or self.separate
         object.__setattr__(self, "plain", plain and not special)
-        object.__setattr__(self, "_subs", _by_name(self.sub_attributes))
+        object.__setattr__(self, "subs", Names(self.sub_attributes))
 
     def sub(self, name: str) -> Attribute | None:
         """Return the sub-attribute of that name, in any case, or None."""
-        return self._subs.get(name.lower())
+        return self.subs.attribute(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +157,18 @@ class Schema:
     aliases: tuple[str, ...] = ()
     announced: bool = True
     keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _attributes: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
+    required: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    names: Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(urn.lower() for urn in (self.id, *self.aliases)))
-        object.__setattr__(self, "_attributes", _by_name(self.attributes))
+        required = tuple(a.name for a in self.attributes if a.required)
+        object.__setattr__(self, "required", required)
+        object.__setattr__(self, "names", Names(self.attributes))
 
     def attribute(self, name: str) -> Attribute | None:
         """Return the attribute of that name, in any case, or None."""
-        return self._attributes.get(name.lower())
+        return self.names.attribute(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +176,7 @@ class ResourceType:
     """A resource type of RFC 7643 §6: its endpoint, its schema and the extensions that it takes.
 
     `core`: the common attributes of §3.1 and those of `schema`, in the order in which documents
-    hold them.
+    hold them. `urns`: of its schemas as they are written today.
     """
 
     name: str
@@ -107,14 +185,17 @@ class ResourceType:
     schema: Schema
     extensions: tuple[Schema, ...] = ()
     core: tuple[Attribute, ...] = field(init=False, repr=False, compare=False)
-    _core: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
+    urns: frozenset[str] = field(init=False, repr=False, compare=False)
+    names: Names = field(init=False, repr=False, compare=False)
     _schemas: Mapping[str, Schema] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         core = (SCHEMAS, ID, EXTERNAL_ID, *self.schema.attributes, META)
         schemas = {key: s for s in (self.schema, *self.extensions) for key in s.keys}
+        urns = frozenset(schema.id for schema in (self.schema, *self.extensions))
+        object.__setattr__(self, "urns", urns)
         object.__setattr__(self, "core", core)
-        object.__setattr__(self, "_core", _by_name(core))
+        object.__setattr__(self, "names", Names(core, self.extensions))
         object.__setattr__(self, "_schemas", MappingProxyType(schemas))
 
     def extended(self, *extensions: Schema) -> ResourceType:
@@ -128,17 +209,11 @@ class ResourceType:
 
     def attribute(self, name: str) -> Attribute | None:
         """Return the common or core attribute of that name, in any case, or None."""
-        return self._core.get(name.lower())
+        return self.names.attribute(name)
 
     def known_schema(self, urn: str) -> Schema | None:
         """Return this type's schema or extension of that URN, in any case or by an alias."""
         return self._schemas.get(urn.lower())
-
-
-def _by_name(attributes: Iterable[Attribute]) -> Mapping[str, Attribute]:
-    listed = tuple(attributes)
-    aliases = {key: attribute for attribute in listed for key in attribute.alias_keys}
-    return MappingProxyType(aliases | {attribute.key: attribute for attribute in listed})
 
 
 SCHEMAS = Attribute(

@@ -28,13 +28,8 @@ from app.scim.patch_draft import Draft
 from app.scim.patch_path import PatchPath, SchemaPath, UnknownPath, parse_path
 from app.scim.paths import NAME, is_well_formed, shown
 from app.scim.quirks import Quirk
-from app.scim.validate import (
-    Reading,
-    checked_object,
-    read_attribute,
-    read_member_ids,
-    read_one,
-)
+from app.scim.reading import Reading, checked_object, read_attribute, read_one
+from app.scim.validate import read_member_ids
 
 Op = Literal["add", "replace", "remove"]
 

@@ -12,13 +12,8 @@ from app.scim.limits import Limits
 from app.scim.members import MemberLog
 from app.scim.patch_path import PatchPath, equalities
 from app.scim.quirks import Quirk
-from app.scim.validate import (
-    refuse_immutable_changes,
-    refuse_two_primaries,
-    require,
-    schemas_of,
-    unique,
-)
+from app.scim.reading import refuse_two_primaries, unique
+from app.scim.validate import refuse_immutable_changes, require, schemas_of
 
 
 class Draft:

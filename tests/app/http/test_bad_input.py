@@ -22,6 +22,7 @@ NOT_JSON: dict[str, bytes] = {
     "an infinite number": b'{"userName": "a", "x": 1e999}',
     "a number of 5,000 digits": b'{"userName": "a", "x": ' + b"9" * 5000 + b"}",
     "half a surrogate pair, cut": b'{"userName": "\\ud800"}',
+    "half a surrogate pair in a name": b'{"userName": "a", "x": {"\\udc00": 1}}',
     "no UTF-8": b'{"userName": "\xff"}',
     "UTF-16": '{"userName": "a"}'.encode("utf-16"),
     "a control character": b'{"userName": "a\x00b"}',

@@ -442,7 +442,6 @@ REFUSED: dict[str, tuple[list[Op], type[ScimError], str]] = {
         NoTarget,
         ENTERPRISE_URN,
     ),
-    "half a character": ([op("add", "title", "\ud800")], InvalidValue, "Operations[0].value"),
 }
 
 
