@@ -67,7 +67,8 @@ def _too_large(limit: str, max_bytes: int) -> BodyTooLarge:
 def parse_json(body: bytes) -> Any:
     """Return what `body` holds: its strings can be sent on as UTF-8, its numbers are finite.
 
-    Raises InvalidSyntax. Of a name that is given twice the last one counts, as in nearly every parser.
+    Of a name that is given twice the last one counts, as in nearly every parser. Raises
+    InvalidSyntax.
     """
     try:
         return _decode(body.removeprefix(_BYTE_ORDER_MARK))
