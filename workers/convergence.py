@@ -30,6 +30,7 @@ from workers.access.steps import (
     Adopt,
     Authenticate,
     Create,
+    Remark,
     Rename,
     Unlock,
     UserStep,
@@ -59,8 +60,8 @@ class Outcome:
 
     `letters`: those that the resources had before, `faults`: those that they have to get, both by
     id; `tried`: the ids whose letters are over if they have no fault. `foreign`: what others gave
-    and the policy keeps. `wiped`: the target had
-    forgotten everything. `ends`: when what somebody active is to have changes by itself
+    and the policy keeps. `wiped`: the target had forgotten the marker role, so perhaps everything.
+    `ends`: when what somebody active is to have changes by itself
     (seconds since 1970), by resource id.
     """
 
@@ -121,7 +122,9 @@ class Convergence:
     a `brake` nothing is held. `witness` hears of statements and of what users hold then,
     `farewell` of who leaves.
     `only_takes`: what anybody would get is left to the events that give it: nobody is created,
-    renamed or let in, and no letter is over.
+    renamed or let in, and no letter is over. `is_new`: nothing was ever brought onto this target.
+    `is_unmarked`: users may have lost the marker with its role; whoever is as they were left gets
+    it again.
     """
 
     setup: Setup
@@ -138,6 +141,8 @@ class Convergence:
     witness: Witness | None = None
     farewell: Farewell | None = None
     only_takes: bool = False
+    is_new: bool = False
+    is_unmarked: bool = False
 
     async def run(
         self,
@@ -157,8 +162,10 @@ class Convergence:
         outcome = await self._attempt(ids, retry, strays, groups, fresh=fresh)
         # Perhaps only since the roles are not what they were, or not known everywhere yet.
         if outcome.faults and (outcome.made_roles or not fresh):
-            again = partial(self._attempt, ids, retry, strays, groups, fresh=True)
-            outcome = await _until_roles_are_known(again, outcome)
+            once_more = replace(self, is_unmarked=self.is_unmarked or outcome.wiped)
+            again = partial(once_more._attempt, ids, retry, strays, groups, fresh=True)  # noqa: SLF001 - ours
+            wiped, outcome = outcome.wiped, await _until_roles_are_known(again, outcome)
+            outcome.wiped = outcome.wiped or wiped
         return outcome
 
     async def _attempt(
@@ -192,6 +199,8 @@ class Convergence:
             return outcome
         actual = await self._observe(people, scope, fresh=fresh)
         outcome.wiped = self.setup.marker not in actual.roles
+        if outcome.wiped and not self.is_new:
+            await self._know_of_loss()
         await self._keep_holds(held, people, actual)
         for _ in range(_ROUNDS):
             sent = await self._shape_roles(actual, scope, recorded, retry, outcome)
@@ -207,6 +216,14 @@ class Convergence:
             people, actual, scope, outcome, adoption, fresh=fresh, braking=braking
         )
         return outcome
+
+    async def _know_of_loss(self) -> None:
+        """Note that the marker role is gone, before it is made again: later parts have to know."""
+        text = (
+            f"the marker role {self.setup.marker!r} was gone from the target: the lane goes"
+            " through the whole directory, and users that it left there are marked again"
+        )
+        self.lease.require(await self.store.unmarked(self.lease.epoch, text))
 
     async def _introduce(self, people: People) -> None:
         if self.witness is not None:
@@ -395,6 +412,7 @@ class Convergence:
             self.setup.policy(scope.vocabulary),
             consents=adoption.consents,
             adopted=adoption.records,
+            unmarked=self._unmarked(people, outcome),
         )
         failed: dict[str, Failure] = {}
         intended = dict(people.intents)
@@ -414,6 +432,9 @@ class Convergence:
             made = await self._intend(steps, wanted)
             intended |= made
             failures = await self._apply(steps)
+            # Whoever is without the marker after this has been given back.
+            again = {name for step in steps if isinstance(step, Remark) for name in step.names}
+            policy = replace(policy, unmarked=policy.unmarked - again)
             failed |= {failure.name: failure for failure in failures}
             outcome.steps += len(steps)
             actual = await self._observe(people, scope, fresh=fresh)
@@ -439,6 +460,19 @@ class Convergence:
         }
         purged = [i for i, person in people.persons.items() if person.want.is_purged]
         await self.purges.forget([i for i in purged if outcome.names.get(i, "") is None])
+
+    def _unmarked(self, people: People, outcome: Outcome) -> frozenset[str]:
+        """Return the names that may have lost the marker with its role; not of those whose user
+        was nobody's before.
+        """
+        if not (self.is_unmarked or outcome.wiped):
+            return frozenset()
+        strangers = {i for i, one in outcome.letters.items() if one.code == ALREADY_EXISTS}
+        return frozenset(
+            person.applied
+            for i, person in people.persons.items()
+            if person.applied is not None and i not in strangers
+        )
 
     async def _with_purges(self, people: People) -> People:
         """Return the same with when users of deleted resources go, where they are only locked."""

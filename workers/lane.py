@@ -55,13 +55,14 @@ log = structlog.get_logger()
 class Progress:
     """How far the holder of a lane is. `attempts`: failures in a row. `in_hand`: the users about
     whom statements may have been sent that are not acknowledged. `is_undecided`: losses are held of
-    which nobody has said yet whether they are too many.
+    which nobody has said yet whether they are too many. `is_unmarked`: as in `Convergence`.
     """
 
     cursor: int
     attempts: int
     in_hand: Sequence[str] = ()
     is_undecided: bool = False
+    is_unmarked: bool = False
 
 
 def _few(requests: Sequence[str]) -> tuple[str, ...]:
@@ -118,6 +119,7 @@ class Lane:
             clock=self.clock,
         )
         progress = Progress(held.cursor, held.attempts, is_undecided=held.is_undecided)
+        progress.is_unmarked = held.is_unmarked
         try:
             async with lease.kept():
                 return await self._work(held, lease, progress)
@@ -255,6 +257,8 @@ class Lane:
             witness=witness,
             farewell=farewell,
             only_takes=bool(batch.ahead),
+            is_new=not progress.cursor,
+            is_unmarked=progress.is_unmarked,
         )
         steps, letters, retry, strays = 0, 0, batch.roles, batch.strays
         is_decided = False
@@ -290,9 +294,12 @@ class Lane:
             if outcome.wiped and progress.cursor:
                 self.metrics.wiped.labels(self.setup.target).inc()
                 log.warning("target.wiped", tenant=self.setup.tenant, target=self.setup.target)
-                await self.store.ask(resync=True)
+                progress.is_unmarked = True
+                convergence = replace(convergence, is_unmarked=True)
         progress.cursor, progress.attempts, progress.in_hand = batch.cursor, 0, ()
         is_walking = batch.resync is not None and batch.resync.reached != RESYNC_DONE
+        if batch.resync is not None and not is_walking:
+            progress.is_unmarked = False
         if progress.is_undecided and (is_decided or not is_walking):
             await self._settle_losses(lease, is_decided=is_decided)
             progress.is_undecided = False

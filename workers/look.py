@@ -114,7 +114,6 @@ class Look:
             self.setup,
             self.link,
             self.pool,
-            batch_users=self.settings.worker.batch_users,
             clock=self.clock,
             most=MOST,
         )

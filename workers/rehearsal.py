@@ -32,7 +32,9 @@ from workers.letters import Fault
 from workers.setup import Setup
 from workers.walk import WALK_START, Walk
 
-AT_ONCE = 500  # resources
+# Resources. Each look reads all grants of the target, so with many users few looks cost least; no
+# statement is sent, so nobody waits for a large part.
+AT_ONCE = 2000
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ async def rehearse(
     link: Link,
     pool: Pool,
     *,
-    batch_users: int,
+    at_once: int = AT_ONCE,
     clock: Clock,
     told: Callable[[int], None] = lambda _: None,
     most: int | None = None,
@@ -94,19 +96,21 @@ async def rehearse(
         log_comment="",
     )
     is_blank = (await store.status()).last_seq == 0
+    if await store.is_unmarked():
+        convergence = replace(convergence, is_unmarked=True)
     walk = Walk(store, subjects, target)
     position = WALK_START
     retry: frozenset[str] | None = None
     while position != RESYNC_DONE:
-        part = await walk.step(position, AT_ONCE, is_blank=is_blank)
+        part = await walk.step(position, at_once, is_blank=is_blank)
         position = part.reached
-        strays: Sequence[str] = part.strays
-        for at in range(0, len(part.ids) or 1, batch_users):
-            outcome = await convergence.run(part.ids[at : at + batch_users], retry, strays)
-            store.pretend(outcome)
-            done.faults |= outcome.faults
-            done.foreign |= dict.fromkeys(outcome.foreign)
-            retry, strays = frozenset(), ()
+        outcome = await convergence.run(part.ids, retry, part.strays)
+        store.pretend(outcome)
+        done.faults |= outcome.faults
+        done.foreign |= dict.fromkeys(outcome.foreign)
+        retry = frozenset()
+        if outcome.wiped:
+            convergence = replace(convergence, is_unmarked=True)
         done.looked_at += len(part.ids)
         told(done.looked_at)
         if most is not None and len(done.users) + len(done.roles) >= most:
@@ -205,6 +209,10 @@ class _Store(LaneStore):
 
     async def keep_adopted(self, records: Mapping[str, str]) -> None:
         self._adopted |= records
+
+    async def unmarked(self, epoch: int, what: str) -> bool:
+        del epoch, what
+        return True
 
     async def intend(self, epoch: int, names: Mapping[str, str], roles: Sequence[str] = ()) -> bool:
         del epoch, names

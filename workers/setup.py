@@ -75,6 +75,7 @@ class Setup:
             protected_names=self.protected_names,
             protected_roles=self.protected_roles,
             markers=self.sharing.markers,
+            methods=self.rules.methods,
         )
 
 

@@ -10,7 +10,9 @@ from app.clock import Clock
 from app.config.ledger import LedgerSettings
 from app.config.nodes import configured_name, with_servers
 from app.config.settings import Settings
+from app.directory.lanes import read_statuses
 from app.directory.link import Link, connect
+from app.directory.servers import settings_with_servers
 from app.directory.tokens import list_all
 from app.doctor.directory import examine_redis
 from app.doctor.finding import Finding, Status, fail, ok
@@ -18,6 +20,7 @@ from app.doctor.tokens import judge_tokens
 from app.errors import TargetError
 from workers.access.desired import role_definitions
 from workers.clickhouse.servers import ask_for_servers
+from workers.doctor.marker import examine_markers
 from workers.doctor.target import examine_target, judge_servers
 from workers.ledger import schema
 from workers.setup import endpoint_of
@@ -42,6 +45,7 @@ async def _examine_directory(settings: Settings, clock: Clock) -> list[Finding]:
         found = await examine_redis(link, settings.redis.url, clock)
         if not any(one.check == "redis" and one.status is Status.FAIL for one in found):
             found += await _examine_tokens(link, list(settings.tenants), clock)
+            found += await _examine_markers(link, settings, clock)
         return found
     finally:
         await link.close()
@@ -52,6 +56,18 @@ async def _examine_tokens(link: Link, tenants: Sequence[str], clock: Clock) -> l
     for tenant in tenants:
         found += judge_tokens(tenant, await list_all(link, tenant), clock.now_ms())
     return found
+
+
+async def _examine_markers(link: Link, configured: Settings, clock: Clock) -> list[Finding]:
+    settings = await settings_with_servers(link, configured, clock.now_ms())
+    names = [(name, target) for name, one in settings.tenants.items() for target in one.targets]
+    return await examine_markers(
+        (
+            (lane, endpoint_of(settings, lane.target), settings.tenants[lane.tenant].marker_role)
+            for lane in (await read_statuses(link, names)).values()
+        ),
+        clock,
+    )
 
 
 async def _examine_targets(configured: Settings, clock: Clock) -> list[Finding]:

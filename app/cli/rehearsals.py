@@ -44,7 +44,6 @@ async def rehearsed(link: Link, settings: Settings, lane: LaneName, told: Told) 
             setup,
             link,
             pool,
-            batch_users=settings.worker.batch_users,
             clock=Clock(),
             told=told,
         )

@@ -56,6 +56,7 @@ class Held:
     `attempts`: how often in a row the target did not answer. `is_orphan`: its last holder never
     gave it back, so a statement of that one may still be on its way. `is_undecided`: it holds
     losses of which nobody has said yet whether they are too many. `seq`: the tenant's last event.
+    `is_unmarked`: the target has lost the marker role, and not everybody was looked at since.
     """
 
     epoch: int
@@ -65,6 +66,7 @@ class Held:
     is_orphan: bool
     is_undecided: bool
     seq: int
+    is_unmarked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class LaneStore:
         reply = await self._run("acquire", lease_ms)
         if not reply:
             return None
-        epoch, cursor, config, attempts, is_orphan, undecided, seq = (
+        epoch, cursor, config, attempts, is_orphan, undecided, seq, unmarked = (
             part.decode() for part in reply
         )
         return Held(
@@ -173,6 +175,7 @@ class LaneStore:
             is_orphan=is_orphan == "1",
             is_undecided=undecided == "1",
             seq=int(seq),
+            is_unmarked=unmarked == "1",
         )
 
     async def renew(self, epoch: int, lease_ms: int) -> bool:
@@ -406,7 +409,15 @@ class LaneStore:
 
     async def missed(self, epoch: int, what: str) -> bool:
         """Go through the whole directory, since events are gone; `what` is told till then."""
-        return bool(await self._run("missed", epoch, what))
+        return bool(await self._run("missed", epoch, what, "0"))
+
+    async def unmarked(self, epoch: int, what: str) -> bool:
+        """Go through it since the marker role is gone, and know of that until it is done."""
+        return bool(await self._run("missed", epoch, what, "1"))
+
+    async def is_unmarked(self) -> bool:
+        """Whether the target has lost the marker role, and not everybody was looked at since."""
+        return bool(await self._link.call(self._link.redis.hexists(self._key("lane"), "unmarked")))  # type: ignore[arg-type]
 
     async def last_seq(self) -> int:
         """Return the tenant's last event."""

@@ -142,6 +142,17 @@ class Rules:
             ),
         )
 
+    @property
+    def methods(self) -> frozenset[str]:
+        """The log-in methods that users may have, by ClickHouse's names."""
+        found = {"no_authentication"}
+        for way in self.ways:
+            if isinstance(way, Password):
+                found |= {"sha256_password", "bcrypt_password"}
+            else:
+                found.add(way.method)
+        return frozenset(found)
+
     def name(self, user_name: str) -> str:
         """Return the ClickHouse name of the person with this userName, or of the agent so named.
 

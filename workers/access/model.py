@@ -283,6 +283,8 @@ class Policy:
     `protected_names`: never created, changed or dropped; `default` and
     `scim_*` never are. `protected_roles`: never given, beside those of the server's administrators.
     `markers`: the marker roles of all tenants of this target.
+    `unmarked`: users that were applied, by name, and that may have lost the marker because the role
+    was dropped. `methods`: those that the tenant's users can have.
     """
 
     marker: str = "scim_managed"
@@ -295,6 +297,8 @@ class Policy:
     protected_names: frozenset[str] = frozenset()
     protected_roles: frozenset[str] = frozenset()
     markers: frozenset[str] = frozenset()
+    unmarked: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
 
     def adopts(self, name: str) -> bool:
         """Whether a user of this name that was there before becomes a resource's."""
@@ -304,6 +308,21 @@ class Policy:
         """Return what this user was before it was adopted; None if it was not."""
         record = self.adopted.get(name)
         return record if record and state and state.entity == record.entity else None
+
+    def has_lost_mark(self, name: str, state: UserState) -> bool:
+        """Whether this is a user of ours without the marker, as far as anybody can tell.
+
+        It bears a name that was applied, and is as this software leaves users: nobody has given it
+        anything, and it logs in as the tenant's users do. Or it is the very user that was adopted.
+        """
+        if state.managed or name not in self.unmarked or self.protects(name):
+            return False
+        return self.record_of(name, state) is not None or not (
+            state.privileges
+            or state.manages_access
+            or not state.roles <= self.vocabulary
+            or any(method.method not in self.methods for method in state.login.methods)
+        )
 
     def protects(self, name: str) -> bool:
         return name == "default" or name.startswith("scim_") or name in self.protected_names

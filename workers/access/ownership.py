@@ -9,7 +9,7 @@ role that is granted back works in it again).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from workers.access.model import (
     Actual,
@@ -113,7 +113,7 @@ class Decided:
             self.returned[name] = record
             return "was adopted and is given back"
         if not (policy.adopts(name) and want.active):
-            return "exists and is not managed"
+            return _stranger(name, policy)
         if state.manages_access or any(map(policy.why_never_given, state.roles)):
             return "exists and manages access, so it is not adopted"
         if state.door is not Door.OPEN:
@@ -141,7 +141,7 @@ class Decided:
             holder, record = holders.get(previous), policy.record_of(previous, state)
             if not state.managed:
                 if want.name is None and record is None:
-                    self._refuse(want, previous, ALREADY_EXISTS, "exists and is not managed")
+                    self._refuse(want, previous, ALREADY_EXISTS, _stranger(previous, policy))
             elif holder is want or previous in self.returned:
                 continue
             elif record is not None:
@@ -215,3 +215,22 @@ class Decided:
 
     def _refuse(self, want: Wanted, name: str, code: int | None, reason: str) -> None:
         self.refusals.append(Refusal(want.resource_id, name, code, f"user {name!r} {reason}"))
+
+
+def _stranger(name: str, policy: Policy) -> str:
+    if name in policy.unmarked:
+        return (
+            "exists and is not managed: the marker role was dropped, and the user is not as this"
+            " software left it"
+        )
+    return "exists and is not managed"
+
+
+def with_lost_marks(actual: Actual, policy: Policy) -> tuple[Actual, frozenset[str]]:
+    """Return `actual` with those users managed that lost their mark with the role, and who it is.
+
+    Taking access from them must not wait until they have it again.
+    """
+    lost = {n: state for n, state in actual.users.items() if policy.has_lost_mark(n, state)}
+    managed = {name: replace(state, managed=True) for name, state in lost.items()}
+    return replace(actual, users={**actual.users, **managed}), frozenset(lost)

@@ -19,7 +19,7 @@ from workers.access.model import (
     UserState,
     Wanted,
 )
-from workers.access.ownership import Case, Decided
+from workers.access.ownership import Case, Decided, with_lost_marks
 from workers.access.steps import (
     Adopt,
     Authenticate,
@@ -32,6 +32,7 @@ from workers.access.steps import (
     KillQueries,
     Lock,
     Release,
+    Remark,
     Rename,
     Reopen,
     RevokeAdmin,
@@ -74,15 +75,18 @@ def plan(wanted: Sequence[Wanted], actual: Actual, policy: Policy) -> Plan:
     recognised as done.
 
     A resource whose new name can't be had keeps its previous user and loses what it should lose.
-    Somebody whose user an operator holds (`Door.HELD`) counts as inactive.
+    Users in `policy.unmarked` that are as they were left get the marker again, and count as managed
+    from the start. Somebody whose user an operator holds (`Door.HELD`) counts as inactive.
     Somebody inactive has a locked user, also if nobody active was ever seen: what is there never
     depends on how many events came at once. A login is replaced where it differs as far as
     `system.users` shows it, or where its secret is not the one that was applied.
     """
+    actual, unmarked = with_lost_marks(actual, policy)
     decided = Decided.of(_by_id(wanted), actual, policy)
     stays = _stays(decided, actual)
     refusals = (*decided.refusals, *_withheld(stays, actual))
-    return Plan(_steps(decided, stays, actual, policy), refusals, tuple(_foreign(stays, policy)))
+    steps = (*_all(Remark, unmarked), *_steps(decided, stays, actual, policy))
+    return Plan(steps, refusals, tuple(_foreign(stays, policy)))
 
 
 def _by_id(wanted: Iterable[Wanted]) -> list[Wanted]:
@@ -329,7 +333,9 @@ def _withheld(stays: Iterable[_Stay], actual: Actual) -> Iterator[Refusal]:
             yield Refusal(case.resource_id, case.name, None, error)
 
 
-_Many = TypeVar("_Many", Adopt, Release, StripRoles, StripPrivileges, KillQueries, Lock, Drop)
+_Many = TypeVar(
+    "_Many", Adopt, Remark, Release, StripRoles, StripPrivileges, KillQueries, Lock, Drop
+)
 _WithLogin = TypeVar("_WithLogin", Create, Unlock, Authenticate)
 _WithRoles = TypeVar("_WithRoles", RevokeRoles, RevokeAdmin, Grant)
 

@@ -31,6 +31,7 @@ from workers.access.steps import (
     Lock,
     MarkRole,
     Release,
+    Remark,
     Rename,
     Reopen,
     RevokeAdmin,
@@ -127,9 +128,9 @@ def _apply(step: Step, users: dict[str, UserState], roles: dict[str, RoleState])
                 users[name] = replace(
                     state, default_all=True, dormant=frozenset(dormant), listed=frozenset()
                 )
-        case Adopt(names) | Release(names):
+        case Adopt(names) | Remark(names) | Release(names):
             for name in names:
-                users[name] = replace(_user(users, name), managed=isinstance(step, Adopt))
+                users[name] = replace(_user(users, name), managed=not isinstance(step, Release))
         case Reopen(names, hosts, until):
             for name in names:
                 state = _user(users, name)

@@ -231,6 +231,13 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Give the marker role again to users that lost it when the role was dropped."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reopen:
     """Let users log in again as they could, from these hosts and until then; methods stay."""
 
@@ -267,6 +274,7 @@ Taking: TypeAlias = (
 )
 Giving: TypeAlias = (
     Adopt
+    | Remark
     | Rename
     | Create
     | Authenticate

@@ -69,7 +69,7 @@ if tonumber(ARGV[3]) > cursor() then
 end
 -- Somebody may have asked for a resync from the front meanwhile: that one stays.
 if ARGV[4] ~= '' and redis.call('HGET', lane, 'resync') == ARGV[4] then
-  if ARGV[5] == 'done' then redis.call('HDEL', lane, 'resync', 'missed')
+  if ARGV[5] == 'done' then redis.call('HDEL', lane, 'resync', 'missed', 'unmarked')
   else redis.call('HSET', lane, 'resync', ARGV[5]) end
 end
 redis.call('HDEL', lane, 'error', 'next', 'attempts')

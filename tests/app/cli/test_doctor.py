@@ -16,6 +16,7 @@ import pytest
 from app.cli.main import main
 from app.clock import Clock
 from app.config.privileges import parse_privilege
+from app.directory.keys import Keys
 from app.directory.link import connect
 from app.directory.tokens import create
 from app.sandbox.ports import choose_ports
@@ -152,6 +153,19 @@ async def test_a_redis_with_another_password_is_found(
     await link.close()
     assert code == 1
     assert "password_env" in wrong(rows)["redis"]["mend"]
+
+
+async def test_a_marker_role_that_is_gone_is_found(
+    patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a lane that has brought something onto its target."""
+    await patient.sql("DROP ROLE IF EXISTS scim_managed")
+    link = connect(patient.redis)
+    await link.redis.hset(Keys("acme").lane("lane", "main"), "cursor", "1")  # type: ignore[misc]
+    await link.close()
+    code, rows = run(patient.write(), capsys)
+    assert (code, list(wrong(rows))) == (1, ["marker role"])
+    assert wrong(rows)["marker role"]["mend"] == "clickhouse-scim lane resync acme main"
 
 
 async def test_without_redis_the_targets_are_looked_at_all_the_same(

@@ -26,6 +26,7 @@ from workers.access.model import (
     UserState,
     Wanted,
 )
+from workers.access.ownership import with_lost_marks
 from workers.access.plan import plan
 from workers.access.simulate import simulate
 from workers.access.steps import Authenticate, Create, Drop, Rename, Step, Unlock
@@ -402,3 +403,33 @@ def test_what_is_foreign_is_told_or_gone(
         if want.active and state and want.resource_id not in told(decided.refusals):
             foreign = {*state.roles - given_to(want) - policy.vocabulary, *state.privileges}
             assert {(want.name, what) for what in foreign} <= told_of
+
+
+unmarked = st.frozensets(st.sampled_from(NAMES))
+METHODS = frozenset({"kerberos", "http"})
+
+
+@given(directories, users, policies, unmarked)
+def test_whoever_lost_the_marker_with_its_role_is_managed_again_and_nobody_else(
+    wanted: list[Wanted], there: dict[str, UserState], policy: Policy, lost: frozenset[str]
+) -> None:
+    policy = replace(policy, unmarked=lost, methods=METHODS)
+    before = Actual(there, ROLES)
+    kept = {
+        name: state
+        for name, state in there.items()
+        if not state.managed and not policy.has_lost_mark(name, state)
+    }
+    for name, state in there.items():
+        if policy.has_lost_mark(name, state):
+            assert name in lost
+            assert not state.privileges
+            assert state.roles <= policy.vocabulary
+            assert {method.method for method in state.login.methods} <= METHODS
+    steps = plan(wanted, before, policy).steps
+    for actual, _ in prefixes(steps, before):
+        assert kept.items() <= actual.users.items()
+    whole, _ = with_lost_marks(before, policy)
+    assert simulate(steps, before) == simulate(
+        plan(wanted, whole, replace(policy, unmarked=frozenset())).steps, whole
+    )

@@ -46,6 +46,7 @@ from workers.access.steps import (
     Lock,
     MarkRole,
     Release,
+    Remark,
     Rename,
     Reopen,
     RevokeAdmin,
@@ -155,6 +156,7 @@ GOLDEN: dict[str, tuple[Step, list[str]]] = {
             )
         ],
     ),
+    "remark": (Remark(TWO), ["GRANT `m` TO `ana`, `bo@acme.example`"]),
     "grant": (Grant(("ana",), ("r1", "r2")), ["GRANT `r1`, `r2` TO `ana`"]),
     "default all": (DefaultAll(TWO), ["ALTER USER `ana`, `bo@acme.example` DEFAULT ROLE ALL"]),
     "create role": (CreateRole("r", ()), ["CREATE ROLE `r`"]),

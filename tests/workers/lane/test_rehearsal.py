@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def rehearsed(world: World) -> Rehearsed:
     setup = Setup.of(world.settings, world.tenant, "main")
     assert setup is not None
-    return await rehearse(setup, world.link, world.pool, batch_users=2, clock=Clock())
+    return await rehearse(setup, world.link, world.pool, at_once=2, clock=Clock())
 
 
 async def drift(world: World) -> Drift:

@@ -48,6 +48,7 @@ from workers.access.steps import (
     Lock,
     MarkRole,
     Release,
+    Remark,
     Rename,
     Reopen,
     RevokeAdmin,
@@ -121,6 +122,7 @@ def render(step: Step, marker: str) -> Iterator[Statement]:
             | Authenticate(names)
             | Unlock(names)
             | Adopt(names)
+            | Remark(names)
             | Release(names)
             | Reopen(names)
             | Settle(names)
@@ -153,6 +155,7 @@ def _of_users(
     | Authenticate
     | Unlock
     | Adopt
+    | Remark
     | Release
     | Reopen
     | Settle
@@ -190,7 +193,7 @@ def _of_users(
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
         case Unlock(_, login):
             return f"ALTER USER {users} IDENTIFIED WITH {_login(login)}"
-        case Adopt():
+        case Adopt() | Remark():
             return f"GRANT {quote_identifier(marker)} TO {users}"
         case Release():
             return f"REVOKE {quote_identifier(marker)} FROM {users}"
