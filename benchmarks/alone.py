@@ -76,12 +76,12 @@ async def receiver_alone(
     arguments = ["receiver", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     receiver = Program(name="receiver", arguments=[*PROGRAM, *arguments], log=log)
     async with programs(redis):
-        await _until(partial(answers, redis_port))
+        await until(partial(answers, redis_port))
         link, now_ms = connect(url), Clock().now_ms()
         made = {tenant: (await create(link, tenant, now_ms=now_ms)).token for tenant in tenants}
         await link.close()
         async with programs(receiver) as (child,):
-            await _until(partial(_is_open, port))
+            await until(partial(_is_open, port))
             yield Alone(port, url, made, child.pid or 0, log)
 
 
@@ -96,11 +96,11 @@ async def bare_handler(answer_bytes: int) -> AsyncIterator[int]:
         str(answer_bytes),
     ]
     async with programs(Program(name="bare handler", arguments=arguments)):
-        await _until(partial(_is_open, port))
+        await until(partial(_is_open, port))
         yield port
 
 
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(_DEADLINE_S):
         while not await holds():  # noqa: ASYNC110 - another process tells no event
             await asyncio.sleep(0.02)

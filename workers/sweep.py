@@ -18,8 +18,8 @@ from app.directory.events import trim
 from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneCare, LaneStore, dirty_lanes, read_care
 from app.errors import DirectoryUnavailable
+from app.rounds import Rounds
 from workers.drainer import Drainer
-from workers.rounds import Rounds
 
 TEND_S = 5.0
 TRIM_S = 2.0  # so long at most at once

@@ -542,17 +542,22 @@ def _status(  # noqa: PLR0917 - as Redis answers
     )
 
 
-async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (tenant, target) of the lanes that have something to do and are not held."""
+async def read_dirty(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (tenant, target) of the lanes that have something to do."""
     pipe = link.redis.pipeline(transaction=False)
     for tenant in tenants:
         pipe.hkeys(Keys(tenant).dirty)
     found = await link.call(pipe.execute()) if tenants else []
-    dirty = [
+    return [
         (tenant, target.decode())
         for tenant, targets in zip(tenants, found, strict=True)
         for target in targets
     ]
+
+
+async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (tenant, target) of the lanes that have something to do and are not held."""
+    dirty = await read_dirty(link, tenants)
     pipe = link.redis.pipeline(transaction=False)
     for tenant, target in dirty:
         pipe.exists(Keys(tenant).lane("lease", target))

@@ -15,7 +15,8 @@ from app.config.settings import Settings
 from app.directory.link import Link
 from app.errors import DirectoryUnavailable
 from app.metrics.fleet import Fleet, read_counters, read_living
-from app.metrics.state import families, read_state
+from app.metrics.reading import Reading
+from app.metrics.state import families
 
 STATE_S = 5.0  # so long what was read of lanes, tokens and tenants is shown again,
 SHARE = 20  # and, where they are many, for so many times as long as reading them took
@@ -26,6 +27,7 @@ class Exposition:
 
     def __init__(self, link: Link, fleet: Fleet, clock: Clock) -> None:
         self._link, self._fleet, self._clock = link, fleet, clock
+        self._reading = Reading(link)
         self._counters: Sequence[Metric] = ()
         self._state: Sequence[Metric] = ()
         self._next = -math.inf
@@ -46,7 +48,7 @@ class Exposition:
         now_ms = self._clock.now_ms()
         began = self._clock.monotonic()
         if began >= self._next:
-            self._state = list(families(await read_state(self._link, settings, now_ms)))
+            self._state = list(families(await self._reading.state(settings, now_ms)))
             ended = self._clock.monotonic()
             self._next = ended + max(STATE_S, SHARE * (ended - began))
         return await read_living(self._link, now_ms)

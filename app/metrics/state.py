@@ -1,4 +1,4 @@
-"""What Redis knows of lanes, tokens and tenants, as gauges: read when somebody asks, never counted.
+"""What Redis knows of lanes, tokens and tenants (`reading.py`), as gauges; pure.
 
 Series of single lanes, tokens and tenants are those of the WORST of them, so that ten thousand
 tenants are as easy on Prometheus as ten: what is well has no series of its own, or need not.
@@ -14,18 +14,12 @@ from typing import TypeVar
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from app.config.settings import Settings
-from app.directory.activity import Activity, read_activities
-from app.directory.events import read
-from app.directory.keys import LEDGER, Keys
-from app.directory.lanes import LaneStatus, LaneStore, read_drifted, read_statuses
-from app.directory.link import Link
-from app.directory.tokens import TokenRecord, read_tokens
+from app.directory.activity import Activity
+from app.directory.lanes import LaneStatus
+from app.directory.tokens import TokenRecord
 
 WORST = 200
 SOON_S = 30 * 86400
-_AT_ONCE = 200
-_OLDEST_OF = 20  # of those that are farthest behind: asked for their oldest event
 
 T = TypeVar("T")
 
@@ -54,70 +48,6 @@ class State:
     ledger: LedgerLag | None = None
     tokens: Mapping[str, Sequence[TokenRecord]] = field(default_factory=dict)
     activities: Mapping[str, Activity] = field(default_factory=dict)
-
-
-async def read_state(link: Link, settings: Settings, now_ms: int) -> State:
-    """Return it for all tenants of the configuration, some hundred of them in one round trip."""
-    lanes: list[LaneStatus] = []
-    drifted: dict[tuple[str, str], int] = {}
-    revocations: dict[tuple[str, str], int] = {}
-    tokens: dict[str, Sequence[TokenRecord]] = {}
-    activities: dict[str, Activity] = {}
-    for tenants in _parts(list(settings.tenants)):
-        names = [(t, target) for t in tenants for target in settings.tenants[t].targets]
-        read = (await read_statuses(link, names)).values()
-        lanes += read
-        drifted |= await read_drifted(link, names)
-        for lane in read:
-            if lane.dead_letters:
-                letters = await LaneStore(link, lane.tenant, lane.target).letters()
-                since = [one.first_ms for one in letters.values() if one.revocation]
-                if since:
-                    revocations[lane.tenant, lane.target] = min(since)
-        for name, since_ms in (await _read_waiting(link, read)).items():
-            revocations[name] = min(since_ms, revocations.get(name, since_ms))
-        tokens |= await read_tokens(link, tenants)
-        activities |= await read_activities(link, tenants)
-    return State(
-        now_ms,
-        lanes,
-        drifted,
-        revocations,
-        None if settings.ledger is None else await _read_ledger(link, list(settings.tenants)),
-        tokens,
-        activities,
-    )
-
-
-async def _read_waiting(link: Link, lanes: Iterable[LaneStatus]) -> Mapping[tuple[str, str], int]:
-    """Return since when (ms) the oldest revocation waits on each lane that is behind."""
-    late = [lane for lane in lanes if lane.lag_seconds]
-    waiting = {}
-    for lane in _worst(late, lambda one: one.lag_seconds)[:_OLDEST_OF]:
-        first = await LaneStore(link, lane.tenant, lane.target).express(lane.applied_seq, 1)
-        for seq in first.values():
-            for event in await read(link, Keys(lane.tenant), seq - 1, 1):
-                waiting[lane.tenant, lane.target] = event.at_ms
-    return waiting
-
-
-async def _read_ledger(link: Link, tenants: Sequence[str]) -> LedgerLag:
-    events, facts = 0, 0
-    late: list[LaneStatus] = []
-    for some in _parts(tenants):
-        lanes = (await read_statuses(link, [(t, LEDGER) for t in some])).values()
-        events += sum(map(_lag_events, lanes))
-        late = _worst([*late, *(lane for lane in lanes if _lag_events(lane))], _lag_events)
-        pipe = link.redis.pipeline(transaction=False)
-        for tenant in some:
-            pipe.xlen(Keys(tenant).facts)
-        facts += sum(await link.call(pipe.execute()))
-    oldest = [
-        event.at_ms
-        for lane in late[:_OLDEST_OF]
-        for event in await read(link, Keys(lane.tenant), lane.applied_seq, 1)
-    ]
-    return LedgerLag(events, facts, min(oldest, default=None))
 
 
 def families(state: State) -> Iterator[Metric]:
@@ -165,7 +95,7 @@ def _of_lanes(state: State) -> Iterator[Metric]:
         ("target",),
         (((name,), seconds) for name, seconds in waiting.items()),
     )
-    late = _worst(state.lanes, lambda lane: (lane.lag_seconds, _lag_events(lane)))
+    late = worst(state.lanes, lambda lane: (lane.lag_seconds, lag_events(lane)))
     names = ("tenant", "target")
     yield _gauge(
         "scim_lane_lag_seconds",
@@ -177,11 +107,11 @@ def _of_lanes(state: State) -> Iterator[Metric]:
         "scim_lane_lag_events",
         f"Events that a lane has not applied; of the {WORST} worst lanes.",
         names,
-        (((lane.tenant, lane.target), _lag_events(lane)) for lane in late),
+        (((lane.tenant, lane.target), lag_events(lane)) for lane in late),
     )
 
 
-def _lag_events(lane: LaneStatus) -> int:
+def lag_events(lane: LaneStatus) -> int:
     return max(0, lane.last_seq - lane.applied_seq)
 
 
@@ -219,7 +149,7 @@ def _of_tokens(state: State) -> Iterator[Metric]:
         "scim_token_rotation_seconds",
         "Since a token's successor was made: which was never used, or since when it was not.",
         ("tenant", "token", "state"),
-        _worst(_rotations(state), lambda one: one[1]),
+        worst(_rotations(state), lambda one: one[1]),
     )
 
 
@@ -256,7 +186,7 @@ def _of_tenants(state: State) -> Iterator[Metric]:
         "scim_tenant_silent_seconds",
         "For how long a provider has been silent, where that is far longer than it ever was.",
         ("tenant",),
-        _worst(silent, lambda one: one[1]),
+        worst(silent, lambda one: one[1]),
     )
     failing = (
         ((tenant,), seconds)
@@ -267,7 +197,7 @@ def _of_tenants(state: State) -> Iterator[Metric]:
         "scim_tenant_failing_seconds",
         "For how long every write of a provider has been refused.",
         ("tenant",),
-        _worst(failing, lambda one: one[1]),
+        worst(failing, lambda one: one[1]),
     )
 
 
@@ -283,10 +213,5 @@ def _gauge(
     return family
 
 
-def _worst(all_of_them: Iterable[T], badness: Callable[[T], object]) -> list[T]:
+def worst(all_of_them: Iterable[T], badness: Callable[[T], object]) -> list[T]:
     return sorted(all_of_them, key=badness, reverse=True)[:WORST]  # type: ignore[arg-type]
-
-
-def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(whole), _AT_ONCE):
-        yield whole[start : start + _AT_ONCE]

@@ -27,6 +27,7 @@ from app.directory.lanes import Held
 from app.directory.link import Link
 from app.directory.reader import Reader
 from app.errors import DirectoryUnavailable, LeaseLost, TargetError
+from app.rounds import Rounds
 from workers.lease import Lease
 from workers.ledger.progress import LedgerLane, Progress, backlogs, stated_at
 from workers.ledger.rows import (
@@ -39,7 +40,6 @@ from workers.ledger.rows import (
     fact_row,
 )
 from workers.ledger.store import Store
-from workers.rounds import Rounds
 
 BLOCK_EVENTS, BLOCK_FACTS = 2000, 5000
 _PAGE = 200

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.rounds import Rounds
+from app.rounds import Rounds
 
 
 @given(st.integers(0, 40), st.integers(1, 12), st.sets(st.integers(0, 40), max_size=5))
