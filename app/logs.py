@@ -7,12 +7,16 @@ raised, not its message: that may repeat what a client sent (aiohttp's repeats t
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Lock
 from traceback import format_tb
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -24,13 +28,8 @@ def configure_logs(*, level: int = logging.INFO, report: Processor | None = None
 
     `report`: is given each line while it still holds its exception, and returns it.
     """
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        *([] if report is None else [report]),
-        hide_messages,
-    ]
+    output = _Output(sys.stderr)
+    shared: list[Processor] = [_stamp, *([] if report is None else [report]), hide_messages]
     renderer: Processor = (
         structlog.dev.ConsoleRenderer()
         if sys.stderr.isatty()
@@ -39,9 +38,10 @@ def configure_logs(*, level: int = logging.INFO, report: Processor | None = None
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: output,
         cache_logger_on_first_use=True,
     )
+    atexit.register(output.flush)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -52,6 +52,47 @@ def configure_logs(*, level: int = logging.INFO, report: Processor | None = None
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+class _Output:
+    """Writes lines: one that tells of trouble at once, others with those of the same turn of the
+    event loop. The requests of a turn would else wait for a write each.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lines: list[str] = []
+        self._one_at_a_time = Lock()
+
+    def info(self, line: str) -> None:
+        self._lines.append(line)
+        if len(self._lines) > 1:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:  # no loop, or one that has ended
+            self.flush()
+
+    def error(self, line: str) -> None:
+        self._lines.append(line)
+        self.flush()
+
+    debug = info
+    warning = critical = error
+
+    def flush(self) -> None:
+        with self._one_at_a_time:
+            lines, self._lines = self._lines, []
+            if lines:
+                self._file.write("\n".join(lines) + "\n")
+                self._file.flush()
+
+
+def _stamp(_logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Add level and time."""
+    line["level"] = "error" if method == "exception" else method
+    line["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return line
 
 
 def _json(line: EventDict, default: Callable[[object], object]) -> str:

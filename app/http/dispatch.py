@@ -151,8 +151,8 @@ class Dispatch:
             self._note_of(tenant, self._route, answer.status)
         method = request.method if request.method in _METHODS else "other"
         metrics = receiver.metrics
-        metrics.requests.labels(method, endpoint, answer.status.value).inc()
-        metrics.request_seconds.labels(method, endpoint).observe(duration_s)
+        metrics.requests.add(method, endpoint, answer.status.value)
+        metrics.request_seconds.observe(duration_s, method, endpoint)
         log.info(
             "request.answered",
             tenant=tenant,
@@ -171,7 +171,7 @@ class Dispatch:
         failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         result = "failed" if failed else "refused" if refused else "ok"
         metrics = self._receiver.metrics
-        metrics.tenant_requests.labels(metrics.tenant(tenant), result).inc()
+        metrics.tenant_requests.add(metrics.tenant(tenant), result)
         gone = self._request.method == "DELETE" and status == HTTPStatus.NOT_FOUND  # as wanted
         write, refused = not self._reads(route), refused and not gone
         self._receiver.activity.note(tenant, write=write, refused=refused)

@@ -109,7 +109,7 @@ class Endpoint:
         """Wake the lanes and return the headers of a write's answer."""
         if committed.seq is not None:
             metrics = self.receiver.metrics
-            metrics.events.labels(metrics.tenant(self.tenant.name)).inc()
+            metrics.events.add(metrics.tenant(self.tenant.name))
             self.receiver.waker.wake(self.tenant.name, committed.wake)
         seq = committed.seq if committed.seq is not None else await self.directory.last_seq()
         return {"ETag": entity_tag(committed.version), "X-Event-Seq": str(seq)}

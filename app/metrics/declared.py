@@ -10,6 +10,8 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from app.metrics.series import Counts, Durations
+
 MOST_TENANTS = 500
 ANY_TENANT = "*"
 NO_CODE = "none"  # nobody answered, or it is no error of ClickHouse
@@ -23,23 +25,27 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._tenants: frozenset[str] = frozenset()
         self.show(tenants)
-        self.requests = self._counter(
-            "scim_requests_total", "Requests answered.", "method", "resource", "status"
+        self.requests = Counts(
+            self.registry,
+            "scim_requests_total",
+            "Requests answered.",
+            ("method", "resource", "status"),
         )
-        self.tenant_requests = self._counter(
+        self.tenant_requests = Counts(
+            self.registry,
             "scim_tenant_requests_total",
             "Requests of a tenant: ok below 400, refused from 400 on, failed from 500 on.",
-            "tenant",
-            "result",
+            ("tenant", "result"),
         )
-        self.request_seconds = self._histogram(
+        self.request_seconds = Durations(
+            self.registry,
             "scim_request_seconds",
             "From the request's head to its answer, in seconds.",
             (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
-            "method",
-            "resource",
+            ("method", "resource"),
         )
-        self.commit_seconds = self._histogram(
+        self.commit_seconds = Durations(
+            self.registry,
             "scim_commit_seconds",
             "From sending a change to Redis to its being on disk there, in seconds.",
             (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3),
@@ -55,8 +61,8 @@ class Metrics:
             "tenant",
             "resource",
         )
-        self.events = self._counter(
-            "scim_events_total", "Changes committed to the event log.", "tenant"
+        self.events = Counts(
+            self.registry, "scim_events_total", "Changes committed to the event log.", ("tenant",)
         )
         self.statements = self._counter(
             "scim_statements_total",

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +70,40 @@ def test_an_exception_is_told_by_type_and_place(form: str) -> None:
     assert "exc_info" not in line
     assert "planted" not in json.dumps({**line, "stack": ""})
     assert line.get("error") == (None if form == "nothing" else "ValueError")
+
+
+TURNS = """
+import asyncio, os, structlog
+from app.logs import configure_logs
+
+def written():
+    return os.fstat(2).st_size
+
+async def main():
+    configure_logs()
+    log = structlog.get_logger()
+    log.info("one.done")
+    log.info("two.done")
+    before = written()
+    await asyncio.sleep(0)
+    after = written()
+    log.info("three.done")
+    log.warning("four.seen")
+    print(before, after > 0, written() > after)
+    log.info("five.done")
+
+asyncio.run(main())
+"""
+
+
+def test_lines_of_one_turn_are_written_together_and_those_of_trouble_at_once(
+    tmp_path: Path,
+) -> None:
+    said = tmp_path / "log"
+    with said.open("wb") as file:
+        ran = subprocess.run(
+            [sys.executable, "-c", TURNS], stdout=subprocess.PIPE, stderr=file, check=True
+        )
+    assert ran.stdout == b"0 True True\n"
+    events = [json.loads(line)["event"] for line in said.read_text().splitlines()]
+    assert events == ["one.done", "two.done", "three.done", "four.seen", "five.done"]
