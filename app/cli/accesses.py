@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.cli.lookup import LaneName
+from app.cli.lookup import LaneName, not_reached
 from app.cli.output import iso
 from app.clock import Clock
 from app.config.settings import Settings
@@ -174,7 +174,8 @@ class _Lane:
             return None
 
     def _fail(self, error: TargetError) -> None:
-        self._result.failures.setdefault(self._lane, f"{self._lane} can't be looked at: {error}")
+        why = not_reached(f"{self._lane} can't be looked at", error)
+        self._result.failures.setdefault(self._lane, why)
 
     async def _rows(
         self,

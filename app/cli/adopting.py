@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from app.cli.actions import record_action
-from app.cli.lookup import LaneName
+from app.cli.lookup import LaneName, not_reached
 from app.cli.rehearsals import Failures, Told, drained
 from app.clock import Clock
 from app.config.settings import Settings
@@ -66,7 +66,7 @@ async def matched(
         try:
             result.matches[lane] = await _matches(link, settings, lane, pool, told)
         except TargetError as error:
-            result.failures[lane] = f"{lane} can't be looked at: {error}"
+            result.failures[lane] = not_reached(f"{lane} can't be looked at", error)
         finally:
             await pool.close()
     return result
@@ -182,7 +182,7 @@ async def given_back(
                 _row(lane, name, done=name not in users or not users[name].managed) for name in its
             )
         except TargetError as error:
-            failures.append(f"{lane} can't be looked at: {error}")
+            failures.append(not_reached(f"{lane} can't be looked at", error))
         finally:
             await pool.close()
     return Adopting(rows, failures)

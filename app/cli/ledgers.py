@@ -33,5 +33,6 @@ def told_plainly(ledger: LedgerSettings) -> Iterator[None]:
         if error.code in {_UNKNOWN_TABLE, _UNKNOWN_DATABASE}:
             reason = "it has no such table; run `clickhouse-scim migrate`"
         else:
-            reason = str(error).splitlines()[0][:300]
+            said = str(error).splitlines()[0][:300].rstrip(".")
+            reason = f"{said}; `clickhouse-scim doctor` says what mends it"
         raise click.ClickException(f"the ledger at {ledger.host}: {reason}") from error

@@ -36,7 +36,8 @@ def run_linked(settings: Settings, work: Callable[[Link], Awaitable[T]]) -> T:
         return asyncio.run(connected())
     except DirectoryUnavailable as error:
         advice = f"see that the one at {settings.redis.url} runs"
-        raise click.ClickException(f"{error}; {advice}") from error
+        said = str(error).rstrip(".")
+        raise click.ClickException(f"{said}; {advice}") from error
 
 
 async def wake(settings: Settings, lanes: Iterable[LaneName]) -> None:

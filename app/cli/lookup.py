@@ -12,6 +12,7 @@ from app.config.suggest import closest
 
 if TYPE_CHECKING:
     from app.config.settings import Settings
+    from app.errors import TargetError
 
 
 class LaneName(NamedTuple):
@@ -71,6 +72,11 @@ def select_lanes(settings: Settings, tenant: str | None, target: str | None) -> 
         for one in its.targets
         if tenant in (None, name) and (target is None or _is_of(one, target))
     ]
+
+
+def not_reached(what: str, error: TargetError) -> str:
+    """Return a line that says why a target can't be had, and who knows what mends it."""
+    return f"{what}: {str(error).rstrip('.')}; `clickhouse-scim doctor` says what mends it"
 
 
 def wrong(what: str, written: str, known: Iterable[str]) -> NoReturn:

@@ -64,12 +64,28 @@ def target_option(function: Function) -> Function:
 
 
 def yes_option(function: Function) -> Function:
-    """Add `--yes`, passed as `yes: bool`: what goes before `confirmed`."""
+    """Add `--yes`, passed as `yes: bool`: what goes before `confirmed` or `objected`."""
     return click.option("--yes", is_flag=True, help="Don't ask.")(function)
 
 
+def objected(question: str, *, yes: bool) -> bool:
+    """Return whether a person who is asked says no, and tell them that nothing was done then.
+
+    Of what can be made good again, and other programs do as well: where nobody is there to be
+    asked, nobody objects.
+    """
+    sees = sys.stdin.isatty() and sys.stderr.isatty()
+    if yes or not sees or click.confirm(question, err=True):
+        return False
+    click.echo("Nothing was done.", err=True)
+    return True
+
+
 def confirmed(question: str, details: Iterable[str] = ()) -> bool:
-    """Ask a person on stderr, after showing `details`. Raises UsageError if nobody is there."""
+    """Ask a person on stderr, after showing `details`. Raises UsageError if nobody is there.
+
+    Of what can't be made good again.
+    """
     if not sys.stdin.isatty():
         context = click.get_current_context(silent=True)
         raise click.UsageError("nobody is there to be asked; add --yes.", context)

@@ -13,7 +13,8 @@ import click
 def print_rows(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool, empty: str
 ) -> None:
-    """Print one JSON array of objects, or a table of `columns`; `empty` where there is no row.
+    """Print one JSON array of objects, or a table of `columns`; `empty` where there is no row, but
+    for "": where the reason is on stderr.
 
     Values reach the terminal escaped: names come from an identity provider, and a name must not
     move the cursor of the person who reads it.
@@ -21,7 +22,8 @@ def print_rows(
     if as_json:
         print_object(rows)
     elif not rows:
-        click.echo(empty)
+        if empty:
+            click.echo(empty)
     else:
         _print_table(rows, columns)
 
@@ -49,9 +51,11 @@ def iso(ms: int | None) -> str | None:
 
 
 def printable(value: object) -> str:
-    """Return `value` for a terminal: control characters escaped, None as nothing."""
+    """Return `value` for a terminal: control characters escaped, None as nothing, True as yes."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(printable, value))
     text = str(value)

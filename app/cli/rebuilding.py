@@ -77,7 +77,9 @@ async def _restored(
     try:
         await restore(link, tenant, targets, found.history, progress)
     except NotEmpty as error:
-        raise click.ClickException(f"{error}: a rebuild is for an empty Redis") from error
+        raise click.ClickException(
+            f"{error}: a rebuild is for an empty Redis; name that one in [redis] url"
+        ) from error
     seq = found.history.seq
     await record_action(link, settings, tenant, "directory.rebuilt", subject=tenant, seq=seq)
     await wake(settings, [LaneName(tenant, target) for target in targets])

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from app.cli.linked import wake
-from app.cli.lookup import LaneName
+from app.cli.lookup import LaneName, not_reached
 from app.cli.output import iso
 from app.clock import Clock
 from app.config.settings import Settings
@@ -99,7 +99,7 @@ async def checked(
         try:
             result.drifts[lane] = drift_of(await rehearsed(link, settings, lane, told))
         except TargetError as error:
-            result.failures[lane] = f"{lane} can't be checked: {error}"
+            result.failures[lane] = not_reached(f"{lane} can't be checked", error)
     return result
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,22 +24,39 @@ if TYPE_CHECKING:
 _MOST = 100  # problems that are told of one tenant
 
 
-def verified(settings: Settings, tenants: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a row for each tenant: whether its chain holds, and what is wrong with it."""
+def verified(
+    settings: Settings, tenants: Sequence[str], told: Callable[[int], None] = lambda _: None
+) -> list[dict[str, Any]]:
+    """Return a row for each tenant: whether its chain holds, and what is wrong with it.
+
+    `told`: is told how many events have been checked.
+    """
     ledger = require_ledger(settings)
     with told_plainly(ledger):
-        return asyncio.run(_verified(settings, ledger, tenants))
+        return asyncio.run(_verified(settings, ledger, tenants, told))
 
 
 async def _verified(
-    settings: Settings, ledger: LedgerSettings, tenants: Sequence[str]
+    settings: Settings,
+    ledger: LedgerSettings,
+    tenants: Sequence[str],
+    told: Callable[[int], None],
 ) -> list[dict[str, Any]]:
     store = Store(ledger, seconds=READ_S)
     try:
         heads = await _heads(settings, tenants)
-        return [await _one(store, ledger, tenant, heads.get(tenant)) for tenant in tenants]
+        rows: list[dict[str, Any]] = []
+        for tenant in tenants:
+            before = sum(row["events"] for row in rows)
+            done = partial(_add, told, before)
+            rows.append(await _one(store, ledger, tenant, heads.get(tenant), done))
+        return rows
     finally:
         await store.close()
+
+
+def _add(told: Callable[[int], None], before: int, count: int) -> None:
+    told(before + count)
 
 
 async def _heads(settings: Settings, tenants: Sequence[str]) -> dict[str, Progress]:
@@ -54,13 +72,18 @@ async def _heads(settings: Settings, tenants: Sequence[str]) -> dict[str, Progre
 
 
 async def _one(
-    store: Store, ledger: LedgerSettings, tenant: str, head: Progress | None
+    store: Store,
+    ledger: LedgerSettings,
+    tenant: str,
+    head: Progress | None,
+    told: Callable[[int], None],
 ) -> dict[str, Any]:
     verification, problems = Verification(aged=ledger.events_days > 0), list[Break]()
     hash_there = ""
     async for page in store.events(tenant, EVENT_COLUMNS):
         events = [parse_event(row) for row in page]
         problems += verification.check(events)
+        told(verification.checked)
         if head is not None:
             hash_there = next((e.hash for e in events if e.seq == head.cursor), hash_there)
     if head is not None and head.cursor:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from app.cli.lookup import require_target
-from app.cli.options import config_option, duration, json_option, read_joined_settings
+from app.cli.options import (
+    config_option,
+    duration,
+    json_option,
+    objected,
+    read_joined_settings,
+    yes_option,
+)
 from app.cli.output import print_rows, printable
 from app.cli.progress import counting
 
@@ -23,7 +30,7 @@ _DONE = ("target", "name", "done")
 
 
 def _chosen(function: Function) -> Function:
-    """Add TENANT, TARGET, NAME…, `--all` and `--deadline`."""
+    """Add TENANT, TARGET, NAME…, `--all`, `--yes` and `--deadline`."""
     function = click.option(
         "--deadline",
         type=duration(least=1),
@@ -32,6 +39,7 @@ def _chosen(function: Function) -> Function:
         metavar="60s|SECONDS",
         help="How long it may take.",
     )(function)
+    function = yes_option(function)
     function = click.option("--all", "every", is_flag=True, help="In place of NAME: all.")(function)
     function = click.argument("names", metavar="[NAME]...", nargs=-1)(function)
     function = click.argument("target")(function)
@@ -70,7 +78,8 @@ def plan(*, tenant: str, target: str, config: Path, as_json: bool) -> int:
     with counting("looking at resources") as told:
         result = run_linked(settings, lambda link: matched(link, settings, lanes, told))
     rows = result.rows()
-    print_rows(rows, _COLUMNS, as_json=as_json, empty="no user there has the name of a resource")
+    empty = "" if result.failures else "no user there has the name of a resource"
+    print_rows(rows, _COLUMNS, as_json=as_json, empty=empty)
     for why in result.failures.values():
         click.echo(printable(why), err=True)
     return 1 if result.failures else 0
@@ -86,6 +95,7 @@ def apply(
     target: str,
     names: tuple[str, ...],
     every: bool,
+    yes: bool,
     deadline: int,
     config: Path,
     as_json: bool,
@@ -99,6 +109,9 @@ def apply(
     _require_choice(names, every=every)
     settings = read_joined_settings(config)
     lanes = require_target(settings, tenant, target)
+    what = f"Adopt everybody on {target} who can be (`adopt plan` lists them)?"
+    if every and objected(what, yes=yes):
+        return 1
     from app.cli.adopting import adopted  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
@@ -119,6 +132,7 @@ def undo(
     target: str,
     names: tuple[str, ...],
     every: bool,
+    yes: bool,
     deadline: int,
     config: Path,
     as_json: bool,
@@ -133,6 +147,9 @@ def undo(
     _require_choice(names, every=every)
     settings = read_joined_settings(config)
     lanes = require_target(settings, tenant, target)
+    what = f"Give everybody on {target} back who was adopted? Their resources lose access there."
+    if every and objected(what, yes=yes):
+        return 1
     from app.cli.adopting import given_back  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
@@ -151,7 +168,7 @@ def _require_choice(names: tuple[str, ...], *, every: bool) -> None:
 
 
 def _told(result: Adopting, *, as_json: bool, empty: str) -> int:
-    print_rows(result.rows, _DONE, as_json=as_json, empty=empty)
+    print_rows(result.rows, _DONE, as_json=as_json, empty="" if result.failures else empty)
     for why in result.failures:
         click.echo(printable(why), err=True)
     return 0 if result.is_done else 1

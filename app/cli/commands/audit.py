@@ -12,6 +12,7 @@ import click
 
 from app.cli.options import config_option, json_option, read_settings, target_option, yes_option
 from app.cli.output import print_fields, print_object, printable
+from app.cli.progress import counting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -404,7 +405,8 @@ def verify(*, named: str | None, tenant: str | None, config: Path, as_json: bool
 
     chosen = _tenant(settings, named, tenant)
     tenants = list(settings.tenants) if chosen is None else [chosen]
-    results = verified(settings, tenants)
+    with counting("checking events") as told:
+        results = verified(settings, tenants, told)
     if as_json:
         print_object(results)
     for result in results:

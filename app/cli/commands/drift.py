@@ -108,6 +108,9 @@ def repair(
 
 
 def _nothing(result: Checked) -> str:
+    """Return what a table without a row says; where no lane was reached, stderr says why."""
+    if result.failures and not result.drifts:
+        return ""
     return f"nothing differs; lanes checked: {len(result.drifts)}"
 
 

@@ -12,9 +12,11 @@ from app.cli.lookup import LaneName, require_target, select_lanes
 from app.cli.options import (
     config_option,
     json_option,
+    objected,
     read_joined_settings,
     target_option,
     tenant_option,
+    yes_option,
 )
 from app.cli.output import print_rows
 
@@ -100,6 +102,7 @@ def pause(
     is_flag=True,
     help="Also let through what a blocked lane holds: many users lose access by that.",
 )
+@yes_option
 @config_option
 @json_option
 def resume(
@@ -108,9 +111,10 @@ def resume(
     target: str | None,
     every: bool,
     confirm: bool,
+    yes: bool,
     config: Path,
     as_json: bool,
-) -> None:
+) -> int:
     """Let workers at a lane again; it goes on where it was.
 
     A lane is blocked where a change would take access from many users in one go: see the users in
@@ -121,7 +125,11 @@ def resume(
     """
     settings = read_joined_settings(config)
     lanes = _lanes(settings, tenant, target, every=every)
+    question = "Let through what every blocked lane holds (`lane list` says what)?"
+    if confirm and every and objected(question, yes=yes):
+        return 1
     _order(settings, lanes, "confirm" if confirm else "resume", as_json=as_json)
+    return 0
 
 
 @command.command("resync", short_help="Compare every user with the target.")

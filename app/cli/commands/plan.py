@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.lookup import require_target, require_tenant, select_lanes
+from app.cli.lookup import not_reached, require_target, require_tenant, select_lanes
 from app.cli.options import config_option, json_option, read_joined_settings, target_option
 from app.cli.output import print_object, print_rows, printable
 from app.cli.progress import counting
@@ -59,7 +59,7 @@ def command(*, tenant: str, target: str | None, config: Path, as_json: bool) -> 
                 )
         except TargetError as error:
             failures += 1
-            click.echo(printable(f"{lane} can't be looked at: {error}"), err=True)
+            click.echo(printable(not_reached(f"{lane} can't be looked at", error)), err=True)
     if as_json:
         print_object([plan.row() for plan in plans])
     else:

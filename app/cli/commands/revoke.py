@@ -80,7 +80,8 @@ def command(
 
 def _remarks(result: Revoked, tenant: str, user: str) -> list[str]:
     lines = [
-        f"{row.target} ({row.node}) was not reached: {row.detail}"
+        f"{row.target} ({row.node}) was not reached: {row.detail.rstrip('.')};"
+        " run this again when it answers"
         for row in result.rows
         if row.result == "unreachable"
     ]

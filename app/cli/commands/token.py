@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.lookup import require_tenant
-from app.cli.options import NEVER, config_option, duration, json_option, read_settings
+from app.cli.options import (
+    NEVER,
+    config_option,
+    duration,
+    json_option,
+    objected,
+    read_settings,
+    yes_option,
+)
 from app.cli.output import iso, print_fields, print_object, print_rows
 
 if TYPE_CHECKING:
@@ -128,9 +136,12 @@ def list_(*, tenant: str, config: Path, as_json: bool) -> None:
     metavar="24h|SECONDS",
     help="How long the old token goes on; 0 ends it at once.",
 )
+@yes_option
 @config_option
 @json_option
-def rotate(*, tenant: str, token_id: str, overlap: int, config: Path, as_json: bool) -> None:
+def rotate(
+    *, tenant: str, token_id: str, overlap: int, yes: bool, config: Path, as_json: bool
+) -> int:
     """Make a token with the scopes and the length of life of token ID, which ends after --overlap.
 
     An old token that would end sooner by itself still does.
@@ -141,6 +152,9 @@ def rotate(*, tenant: str, token_id: str, overlap: int, config: Path, as_json: b
     from app.cli import tokens  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
+    question = f"End token {token_id} at once? The provider is refused until it has the new."
+    if not overlap and objected(question, yes=yes):
+        return 1
     token = run_linked(settings, lambda link: tokens.successor(link, tenant, token_id))
     # Printed before the old one ends: whatever happens then, the new one is in somebody's hands.
     _print_new(token, as_json=as_json)
@@ -155,14 +169,16 @@ def rotate(*, tenant: str, token_id: str, overlap: int, config: Path, as_json: b
     end_ms = run_linked(settings, ended)
     if not as_json:
         click.echo(f"Token {token_id} " + (f"ends {iso(end_ms)}." if end_ms else "has ended."))
+    return 0
 
 
 @command.command("revoke")
 @click.argument("tenant")
 @click.argument("token_id", metavar="ID")
+@yes_option
 @config_option
 @json_option
-def revoke(*, tenant: str, token_id: str, config: Path, as_json: bool) -> None:
+def revoke(*, tenant: str, token_id: str, yes: bool, config: Path, as_json: bool) -> int:
     """End token ID of TENANT at once. Receivers refuse it within a second.
 
     Example: clickhouse-scim token revoke acme 0f3a9c2b41de
@@ -170,6 +186,10 @@ def revoke(*, tenant: str, token_id: str, config: Path, as_json: bool) -> None:
     settings = _settings(config, tenant)
     from app.cli import tokens  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
+
+    question = f"End token {token_id} at once? Whoever comes with it is refused then."
+    if objected(question, yes=yes):
+        return 1
 
     async def revoked(link: Link) -> None:
         await tokens.revoked(link, tenant, token_id)
@@ -180,6 +200,7 @@ def revoke(*, tenant: str, token_id: str, config: Path, as_json: bool) -> None:
         print_object({"id": token_id, "revoked": True})
     else:
         click.echo(f"Token {token_id} of tenant {tenant} is revoked.")
+    return 0
 
 
 def _settings(config: Path, tenant: str) -> Settings:
