@@ -1,7 +1,9 @@
 """What a server does around a query, whatever protocol brought it.
 
-    async with conduct.of(query, process, thread, database, counts):
-        …                                # run it and write its answer
+    with conduct.of(query, process, thread, database, counts) as disturbances:
+        for pause_s in act(disturbances, "before"): …    # wait for so long
+        …                                                # run it and write its answer
+        for pause_s in act(disturbances, "after"): …
 
 Errors pass through it: the caller tells its client about a ServerError afterwards, and ends the
 connection, with nothing more sent, for Disconnected.
@@ -9,10 +11,9 @@ connection, with nothing more sent, for Disconnected.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
@@ -31,27 +32,26 @@ class Conduct:
         """Tell whether a connection that has just come is served; if not, close it at once."""
         return not self._switches.refuses()
 
-    @asynccontextmanager
-    async def of(
+    @contextmanager
+    def of(
         self,
         query: Query,
         process: Process,
         thread: int,
         database: str,
         counts: Callable[[], Counts],
-    ) -> AsyncIterator[None]:
+    ) -> Iterator[Sequence[Disturbance]]:
         """Surround one query, whose engine calls run on `thread` (its native id).
 
-        `counts` is asked once it has ended. Raises ServerError 202 where too many run.
+        Gives what a test wants to go wrong with it. `counts` is asked once it has ended. Raises
+        ServerError 202 where too many run.
         """
         disturbances = self._switches.take(Disturbance, query.sql, process.user)
         started, error = time.monotonic(), None
         try:
             self._running.begin(thread, process)
             try:
-                await _disturb(disturbances, "before")
-                yield
-                await _disturb(disturbances, "after")
+                yield disturbances
             finally:
                 self._running.end(thread)
         except ServerError as raised:
@@ -72,13 +72,14 @@ class Conduct:
             self._log.note(ended)
 
 
-async def _disturb(disturbances: list[Disturbance], when: Literal["before", "after"]) -> None:
+def act(disturbances: Sequence[Disturbance], when: Literal["before", "after"]) -> Iterator[float]:
+    """Yield for how many seconds to wait, or raise what is to go wrong."""
     for rule in disturbances:
         if rule.when != when:
             continue
         match rule:
             case Slow():
-                await asyncio.sleep(rule.seconds)
+                yield rule.seconds
             case Fail():
                 raise ServerError(rule.code, f"DB::Exception: {rule.message}")
             case Break():

@@ -29,10 +29,9 @@ from aiohttp import web
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
 from app.sandbox.clickhouse.http_codings import Both, Framed, Packer, Plain, packer_of, unpacker_of
 from app.sandbox.clickhouse.http_request import parse_request
-from app.sandbox.clickhouse.http_sessions import HttpSessions
+from app.sandbox.clickhouse.http_sessions import HttpSession, HttpSessions
 from app.sandbox.clickhouse.queries import Counts, Query
 from app.sandbox.clickhouse.services import Services
-from app.sandbox.clickhouse.session import Session
 from app.sandbox.clickhouse.statements import Statement, Use, parse_statement, split_insert
 from app.sandbox.clickhouse.user_session import UserSession
 
@@ -260,7 +259,7 @@ class _Exchange:
         return min(int(text) if text.isdecimal() else _MAX_QUERY_SIZE, _MAX_TEXT)
 
     async def _insert(
-        self, session: Session, statement: Statement, data: str, body: AsyncGenerator[bytes]
+        self, session: HttpSession, statement: Statement, data: str, body: AsyncGenerator[bytes]
     ) -> web.StreamResponse:
         query = self._asked.query(statement.sql)
         async with session.during(query):
@@ -277,7 +276,7 @@ class _Exchange:
         return web.Response(headers=self._headers | self._summary(session.user.counts))
 
     async def _stream(
-        self, session: Session, query: Query, statement: Statement, output: str
+        self, session: HttpSession, query: Query, statement: Statement, output: str
     ) -> web.StreamResponse:
         """Answer while the engine works; it waits where the client does not read."""
         source, target = os.pipe()

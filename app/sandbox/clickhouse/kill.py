@@ -7,9 +7,9 @@ the client's for the engine's in the condition, and back in the answer.
 from __future__ import annotations
 
 from app.sandbox.clickhouse.engine import EngineSession
+from app.sandbox.clickhouse.reader import text_block
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.tokens import Kind, parse_tokens, render_text
-from app.sandbox.clickhouse.wire import text_block
 
 _COLUMNS = ("kill_status", "query_id", "user", "query")
 

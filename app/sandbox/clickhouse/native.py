@@ -1,212 +1,168 @@
-"""One client of the native protocol: its log-in, then one query after another, until it leaves."""
+"""One client of the native protocol: its log-in, then one query after another, until it leaves.
+
+It has a thread, which reads, calls the engine and writes: a query is handed over to nobody on its
+way, which would cost more than most of them.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import ParamSpec, TypeVar
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from app.sandbox.clickhouse.engine import EngineInsert
+from app.sandbox.clickhouse.conduct import act
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
 from app.sandbox.clickhouse.queries import Query
+from app.sandbox.clickhouse.reader import split_blocks
 from app.sandbox.clickhouse.services import Services
 from app.sandbox.clickhouse.session import Session
 from app.sandbox.clickhouse.statements import Statement, Use, parse_statement
-from app.sandbox.clickhouse.user_session import UserSession
-from app.sandbox.clickhouse.wire import FromClient, Wire, split_blocks
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+from app.sandbox.clickhouse.watch import Cancelled, Watch
+from app.sandbox.clickhouse.wire import FromClient, Wire
 
 _NOT_IMPLEMENTED = 48
 _BLOCKS_AT_ONCE = 4
-_PATIENCE_S = 0.01  # most queries are over before anyone could think of cancelling them
-
-
-class _Cancelled(Exception):
-    """The client no longer wants the rest; the connection goes on."""
 
 
 class NativeClient:
-    def __init__(self, services: Services, wire: Wire, address: str) -> None:
-        self._services, self._wire = services, wire
+    """Used on one thread alone."""
+
+    def __init__(self, services: Services, watch: Watch, wire: Wire, address: str) -> None:
+        self._services, self._watch, self._wire = services, watch, wire
         self._session = Session(services, address, "TCP")
 
-    async def serve(self) -> None:
+    def serve(self) -> None:
         """Serve the client until it leaves; its running query is stopped then."""
         try:
-            if await self._log_in():
+            if self._log_in():
                 while True:
-                    await self._packet()
+                    self._packet()
         except Disconnected:
             pass
         finally:
             self._session.close()
-            await self._wire.close()
 
-    async def _log_in(self) -> bool:
-        hello = await self._wire.read_hello()
+    def _log_in(self) -> bool:
+        hello = self._wire.read_hello()
         try:
-            await self._session.log_in(hello.user, hello.password, hello.database)
+            self._session.log_in(hello.user, hello.password, hello.database)
         except ServerError as error:
             self._wire.exception(error)
-            await self._wire.flush()
+            self._wire.flush()
             return False
         self._wire.hello(self._services.engine.version, self._services.time_zone)
-        await self._wire.flush()
-        await self._wire.read_addendum()
+        self._wire.flush()
+        self._wire.read_addendum()
         return True
 
-    async def _packet(self) -> None:
-        match await self._wire.packet_type():
+    def _packet(self) -> None:
+        match self._wire.packet_type():
             case FromClient.PING:
                 self._wire.pong()
             case FromClient.QUERY:
-                await self._query(await self._wire.read_query())
+                self._query(self._wire.read_query())
             case FromClient.CANCEL:
-                pass  # of a query that has ended meanwhile
+                return  # of a query that has ended meanwhile
             case FromClient.DATA:
-                await self._wire.read_data()  # of an INSERT that was refused meanwhile
+                self._wire.read_data()  # of an INSERT that was refused meanwhile
+                return
             case _:
                 raise Disconnected
-        await self._wire.flush()
+        self._wire.flush()
 
-    async def _query(self, query: Query) -> None:
+    def _query(self, query: Query) -> None:
         try:
-            async with self._session.during(query):
-                await self._take_external_tables()
-                await self._answer(query, parse_statement(query.sql))
+            with self._session.during(query) as disturbances:
+                for pause_s in act(disturbances, "before"):
+                    time.sleep(pause_s)
+                self._take_external_tables()
+                self._answer(query, parse_statement(query.sql))
+                for pause_s in act(disturbances, "after"):
+                    time.sleep(pause_s)
         except ServerError as error:
             self._wire.exception(error)
             return
-        except _Cancelled:
+        except Cancelled:
             pass
         self._wire.end_of_stream()
 
-    async def _take_external_tables(self) -> None:
+    def _take_external_tables(self) -> None:
         """Read the Data packets that follow every query up to the one that is empty."""
         blocks = 0
-        while await self._data():
+        while self._data():
             blocks += 1
         if blocks:
             raise ServerError(
                 _NOT_IMPLEMENTED, "DB::Exception: the sandbox does not take external tables"
             )
 
-    async def _data(self) -> bytes:
-        packet = await self._wire.varint()
+    def _data(self) -> bytes:
+        packet = self._wire.varint()
         if packet == FromClient.CANCEL:
-            raise _Cancelled
+            raise Cancelled
         if packet != FromClient.DATA:
             raise Disconnected
-        return await self._wire.read_data()
+        return self._wire.read_data()
 
-    async def _answer(self, query: Query, statement: Statement) -> None:
-        user = self._session.user
+    def _answer(self, query: Query, statement: Statement) -> None:
+        user, services = self._session.user, self._services
+        user.prepare(query, statement)
         match statement.use:
             case Use.SELECT:
-                await self._stream(_prepared(user, query, statement))
+                self._stream(user.select(statement.sql))
+                return
             case Use.INSERT_DATA:
-                await self._insert(query, statement)
+                self._insert(statement)
+                return
+            case Use.ACCESS:  # short, and done to its end: half of it had to be kept
+                result = user.run(statement, services.access, services.log, services.cluster)
             case _:
-                # An access statement is short, and done to its end: half of it had to be kept.
-                run = self._session.call if statement.use is Use.ACCESS else self._watched
-                result = await run(_run, user, query, statement, self._services)
-                blocks = await split_blocks(result) if result else []
-                for block in blocks:
-                    await self._wire.data(block)
-                if blocks:
-                    self._wire.totals(user.counts, len(blocks))
+                with self._watch.over(self._wire, self._session.thread):
+                    result = user.run(statement, services.access, services.log, services.cluster)
+        blocks = split_blocks(result) if result else []
+        for block in blocks:
+            self._wire.data(block)
+        if blocks:
+            self._wire.totals(user.counts, len(blocks))
 
-    async def _stream(self, blocks: Iterator[bytes]) -> None:
+    def _stream(self, blocks: Iterator[bytes]) -> None:
         """Send the blocks as the client takes them: the next are made when these are gone."""
         sent = 0
-        try:
-            while True:
-                part = await self._watched(_next_blocks, blocks)
-                for block in part:
-                    await self._wire.data(block)
-                sent += len(part)
-                if len(part) < _BLOCKS_AT_ONCE:
-                    self._wire.totals(self._session.user.counts, sent)
-                    return
-                await self._wire.flush()
-        except (_Cancelled, Disconnected, ServerError):
-            await self._session.call(_close, blocks)
-            raise
+        with _closing(blocks):
+            while block := self._next(blocks):
+                if sent and sent % _BLOCKS_AT_ONCE == 0:
+                    self._wire.flush()
+                self._wire.data(block)
+                sent += 1
+        self._wire.totals(self._session.user.counts, sent)
 
-    async def _insert(self, query: Query, statement: Statement) -> None:
-        session = self._session
-        columns, insert = await session.call(_begin_insert, session.user, query, statement)
-        await self._wire.data(columns)
-        await self._wire.flush()
+    def _next(self, blocks: Iterator[bytes]) -> bytes:
+        with self._watch.over(self._wire, self._session.thread):
+            return next(blocks, b"")
+
+    def _insert(self, statement: Statement) -> None:
+        user = self._session.user
+        columns, insert = user.begin_insert(statement)
+        self._wire.data(columns)
+        self._wire.flush()
         try:
-            while block := await self._data():
-                await session.call(insert.write, block)
-                await self._wire.taken()
+            while block := self._data():
+                insert.write(block)
+                self._wire.taken()
         except BaseException:
-            await session.call(insert.cancel)
+            insert.cancel()
             raise
-        await session.call(insert.finish)
-        await self._wire.taken()
-        self._wire.inserted(session.user.counts)
-
-    async def _watched(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run it on the session's thread, and stop it if the client cancels or goes away."""
-        call = asyncio.ensure_future(self._session.run(function, *args, **kwargs))
-        try:
-            await asyncio.wait((call,), timeout=_PATIENCE_S)
-            if not call.done():
-                await self._listen_during(call)
-            return await call
-        finally:
-            if not call.done():
-                call.cancel()
-                await asyncio.wait((call,))
-
-    async def _listen_during(self, call: asyncio.Future[_T]) -> None:
-        """Return when `call` is done or the client says something that can wait.
-
-        Raises _Cancelled or Disconnected.
-        """
-        word = asyncio.ensure_future(self._wire.peek())
-        try:
-            await asyncio.wait((call, word), return_when=asyncio.FIRST_COMPLETED)
-            if call.done():
-                return
-            if word.result() == FromClient.CANCEL:
-                raise _Cancelled
-        finally:
-            word.cancel()
-            await asyncio.wait((word,))  # one reader at a time: it must have let go
-            if not word.cancelled():
-                word.exception()
+        insert.finish()
+        self._wire.taken()
+        self._wire.inserted(user.counts)
 
 
-def _prepared(user: UserSession, query: Query, statement: Statement) -> Iterator[bytes]:
-    user.prepare(query, statement)
-    yield from user.select(statement.sql)
-
-
-def _next_blocks(blocks: Iterator[bytes]) -> list[bytes]:
-    return list(islice(blocks, _BLOCKS_AT_ONCE))
-
-
-def _close(blocks: Iterator[bytes]) -> None:
+@contextmanager
+def _closing(blocks: Iterator[bytes]) -> Iterator[None]:
     """Stop a query whose rest is not wanted."""
-    close = getattr(blocks, "close", None)
-    if close is not None:
-        close()
-
-
-def _run(user: UserSession, query: Query, statement: Statement, services: Services) -> bytes:
-    user.prepare(query, statement)
-    return user.run(statement, services.access, services.log, services.cluster)
-
-
-def _begin_insert(
-    user: UserSession, query: Query, statement: Statement
-) -> tuple[bytes, EngineInsert]:
-    user.prepare(query, statement)
-    return user.begin_insert(statement)
+    try:
+        yield
+    finally:
+        close = getattr(blocks, "close", None)
+        if close is not None:
+            close()

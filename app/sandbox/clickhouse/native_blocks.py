@@ -19,20 +19,20 @@ from app.sandbox.clickhouse.tokens import Kind, Token, parse_tokens
 class Source(Protocol):
     """Bytes that arrive over time. Each call waits until it has what it was asked for."""
 
-    async def skip(self, size: int) -> None: ...
-    async def skip_texts(self, count: int) -> None: ...
-    async def fixed(self, size: int) -> bytes: ...
-    async def word(self) -> int: ...
-    async def last_word(self, count: int) -> int: ...
-    async def varint(self) -> int: ...
-    async def text(self) -> str: ...
+    def skip(self, size: int) -> None: ...
+    def skip_texts(self, count: int) -> None: ...
+    def fixed(self, size: int) -> bytes: ...
+    def word(self) -> int: ...
+    def last_word(self, count: int) -> int: ...
+    def varint(self) -> int: ...
+    def text(self) -> str: ...
 
 
 class Layout(Protocol):
-    async def prefix(self, source: Source) -> Layout:
+    def prefix(self, source: Source) -> Layout:
         """Read past what stands once before the column's data; return how that data lies."""
 
-    async def data(self, source: Source, rows: int) -> None:
+    def data(self, source: Source, rows: int) -> None:
         """Read past the values of `rows` rows."""
 
 
@@ -40,56 +40,56 @@ class Layout(Protocol):
 class Fixed:
     size: int
 
-    async def prefix(self, source: Source) -> Layout:  # noqa: ARG002  it has none
+    def prefix(self, source: Source) -> Layout:  # noqa: ARG002  it has none
         return self
 
-    async def data(self, source: Source, rows: int) -> None:
-        await source.skip(self.size * rows)
+    def data(self, source: Source, rows: int) -> None:
+        source.skip(self.size * rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    async def prefix(self, source: Source) -> Layout:  # noqa: ARG002
+    def prefix(self, source: Source) -> Layout:  # noqa: ARG002
         return self
 
-    async def data(self, source: Source, rows: int) -> None:
-        await source.skip_texts(rows)
+    def data(self, source: Source, rows: int) -> None:
+        source.skip_texts(rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Nullable:
     inner: Layout
 
-    async def prefix(self, source: Source) -> Layout:
-        return Nullable(await self.inner.prefix(source))
+    def prefix(self, source: Source) -> Layout:
+        return Nullable(self.inner.prefix(source))
 
-    async def data(self, source: Source, rows: int) -> None:
-        await source.skip(rows)  # a byte each: is it NULL
-        await self.inner.data(source, rows)
+    def data(self, source: Source, rows: int) -> None:
+        source.skip(rows)  # a byte each: is it NULL
+        self.inner.data(source, rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
     inner: Layout
 
-    async def prefix(self, source: Source) -> Layout:
-        return Array(await self.inner.prefix(source))
+    def prefix(self, source: Source) -> Layout:
+        return Array(self.inner.prefix(source))
 
-    async def data(self, source: Source, rows: int) -> None:
+    def data(self, source: Source, rows: int) -> None:
         if rows:  # an end offset for each row: the last one is the number of elements
-            await self.inner.data(source, await source.last_word(rows))
+            self.inner.data(source, source.last_word(rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Tuple:
     inner: tuple[Layout, ...]
 
-    async def prefix(self, source: Source) -> Layout:
-        return Tuple(tuple([await layout.prefix(source) for layout in self.inner]))
+    def prefix(self, source: Source) -> Layout:
+        return Tuple(tuple([layout.prefix(source) for layout in self.inner]))
 
-    async def data(self, source: Source, rows: int) -> None:
+    def data(self, source: Source, rows: int) -> None:
         for layout in self.inner:
-            await layout.data(source, rows)
+            layout.data(source, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +98,15 @@ class LowCardinality:
 
     keys: Layout
 
-    async def prefix(self, source: Source) -> Layout:
-        await source.skip(8)  # version of the serialisation of keys
+    def prefix(self, source: Source) -> Layout:
+        source.skip(8)  # version of the serialisation of keys
         return self
 
-    async def data(self, source: Source, rows: int) -> None:
+    def data(self, source: Source, rows: int) -> None:
         if rows:
-            flags = await source.word()
-            await self.keys.data(source, await source.word())
-            await source.skip((1 << (flags & 0xFF)) * await source.word())
+            flags = source.word()
+            self.keys.data(source, source.word())
+            source.skip((1 << (flags & 0xFF)) * source.word())
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,34 +118,34 @@ class Variant:
 
     inner: tuple[Layout, ...]
 
-    async def prefix(self, source: Source) -> Layout:
-        if await source.word() != 0:  # the plain form, which a server sends and a client too
+    def prefix(self, source: Source) -> Layout:
+        if source.word() != 0:  # the plain form, which a server sends and a client too
             raise _cannot_take("a compact Variant")
-        return Variant(tuple([await layout.prefix(source) for layout in self.inner]))
+        return Variant(tuple([layout.prefix(source) for layout in self.inner]))
 
-    async def data(self, source: Source, rows: int) -> None:
-        kinds = await source.fixed(rows)
+    def data(self, source: Source, rows: int) -> None:
+        kinds = source.fixed(rows)
         for kind, layout in enumerate(self.inner):
-            await layout.data(source, kinds.count(kind))
+            layout.data(source, kinds.count(kind))
 
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
     """A Variant whose types are told before the data; rarer ones are texts of a type of its own."""
 
-    async def prefix(self, source: Source) -> Layout:
-        version = await source.word()
+    def prefix(self, source: Source) -> Layout:
+        version = source.word()
         if version not in {1, 2}:
             raise _cannot_take(f"Dynamic, version {version}")
         if version == 1:
-            await source.varint()  # how many types there may be
+            source.varint()  # how many types there may be
         types: dict[str, Layout] = {_SHARED: STRING}
-        for _ in range(await source.varint()):
-            name = await source.text()
+        for _ in range(source.varint()):
+            name = source.text()
             types[name] = layout_of(name)
-        return await Variant(tuple(types[name] for name in sorted(types))).prefix(source)
+        return Variant(tuple(types[name] for name in sorted(types))).prefix(source)
 
-    async def data(self, source: Source, rows: int) -> None:
+    def data(self, source: Source, rows: int) -> None:
         raise NotImplementedError  # the layout that `prefix` has returned has the data
 
 
@@ -155,22 +155,22 @@ class Json:
 
     typed: tuple[Layout, ...]
 
-    async def prefix(self, source: Source) -> Layout:
-        version = await source.word()
+    def prefix(self, source: Source) -> Layout:
+        version = source.word()
         if version == 1:  # as text
             return STRING
         if version not in {0, 2}:
             raise _cannot_take(f"JSON, version {version}")
         if version == 0:
-            await source.varint()  # how many paths there may be
-        paths = await source.varint()
+            source.varint()  # how many paths there may be
+        paths = source.varint()
         for _ in range(paths):
-            await source.text()
-        typed = [await layout.prefix(source) for layout in self.typed]
-        told = [await Dynamic().prefix(source) for _ in range(paths)]
+            source.text()
+        typed = [layout.prefix(source) for layout in self.typed]
+        told = [Dynamic().prefix(source) for _ in range(paths)]
         return Tuple((*typed, *told, Array(Tuple((STRING, STRING)))))
 
-    async def data(self, source: Source, rows: int) -> None:
+    def data(self, source: Source, rows: int) -> None:
         raise NotImplementedError  # as for Dynamic
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
-from operator import add
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,4 +34,11 @@ class Counts:
     result_bytes: int = 0
 
     def plus(self, other: Counts) -> Counts:
-        return Counts(*map(add, astuple(self), astuple(other)))
+        return Counts(
+            self.read_rows + other.read_rows,
+            self.read_bytes + other.read_bytes,
+            self.written_rows + other.written_rows,
+            self.written_bytes + other.written_bytes,
+            self.result_rows + other.result_rows,
+            self.result_bytes + other.result_bytes,
+        )

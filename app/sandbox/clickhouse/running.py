@@ -54,10 +54,15 @@ class Running:
                 self._session.run(f"KILL QUERY WHERE query_id = '{query_id}' ASYNC")
 
     def ids(self) -> Mapping[str, str]:
-        """Return the client's id for each of the engine's, where a client sent the query."""
+        """Return the client's id for each of the engine's, where a client sent the query.
+
+        For a query that is running, which is left out where it is the only one.
+        """
+        known = self.now()
+        if len(known) < 2:
+            return {}
         with self._lock:
             rows = self._session.rows(_BY_THREAD)
-        known = self.now()
         return {
             engine_id: known[int(thread)].query_id
             for engine_id, threads in rows

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,7 @@ from app.sandbox.clickhouse.native import NativeClient
 from app.sandbox.clickhouse.services import open_services
 from app.sandbox.clickhouse.switches import Switches
 from app.sandbox.clickhouse.tls import KeyPair, server_context
+from app.sandbox.clickhouse.watch import Watch
 from app.sandbox.clickhouse.wire import Wire
 
 if TYPE_CHECKING:
@@ -27,8 +32,9 @@ log = logging.getLogger(__name__)
 
 _HTTP, _WITH_TLS = frozenset({"http", "https"}), frozenset({"secure", "https"})
 _BACKLOG = 512
+_READ_SIZE = 1 << 16
 _MOST_SESSIONS = 1024  # a server's max_connections is 4096; here each has a thread
-_HANDSHAKE_S, _SHUTDOWN_S = 30, 5
+_HANDSHAKE_S, _SHUTDOWN_S, _AFTER_FAILURE_S = 30, 5, 0.1
 
 
 class Server:
@@ -51,9 +57,9 @@ class Server:
         self._limit = limit
         self._directory = directory.absolute()
         self._lock = -1
-        self._native: list[asyncio.Server] = []
+        self._accepting: list[asyncio.Task[None]] = []
         self._http: HttpServer | None = None
-        self._sessions: set[asyncio.Task[None]] = set()
+        self._clients: dict[socket.socket, threading.Thread] = {}
 
     async def listen(self, host: str, ports: Mapping[str, int]) -> dict[str, int]:
         """Serve on `ports`, 0 for a free one; return which they are.
@@ -76,6 +82,7 @@ class Server:
             self._join(opened["native"]) if self._join is not None else None,
             self._limit,
         )
+        self._watch = Watch(self._services.running.kill)
         if not _HTTP.isdisjoint(ports):
             from app.sandbox.clickhouse.http_server import (  # noqa: PLC0415  0.3 s for aiohttp
                 HttpServer,
@@ -87,48 +94,86 @@ class Server:
             if self._http is not None and name in _HTTP:
                 await self._http.listen(port, context)
             else:
-                await self._listen_native(port, context)
+                port.setblocking(False)
+                port.listen(_BACKLOG)
+                self._accepting.append(asyncio.create_task(self._accept(port, context)))
         return opened
 
-    async def _listen_native(self, port: socket.socket, context: ssl.SSLContext | None) -> None:
-        server = await asyncio.start_server(
-            self._serve,
-            sock=port,
-            backlog=_BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=_HANDSHAKE_S if context else None,
-            ssl_shutdown_timeout=_SHUTDOWN_S if context else None,
-        )
-        self._native.append(server)
+    async def _accept(self, port: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Give each client of the native protocol a thread."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, (address, *_) = await loop.sock_accept(port)
+                if context is not None:
+                    client = context.wrap_socket(
+                        client, server_side=True, do_handshake_on_connect=False
+                    )
+            except OSError as error:  # of the client's making, or there are no files left
+                log.warning("accept.failed errno=%d", error.errno or 0)
+                await asyncio.sleep(_AFTER_FAILURE_S)
+                continue
+            if not self._services.conduct.admits() or len(self._clients) >= _MOST_SESSIONS:
+                _abort(client)
+                continue
+            thread = threading.Thread(
+                target=self._serve, args=(client, address), name="session", daemon=True
+            )
+            self._clients[client] = thread
+            thread.start()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self._services.conduct.admits() or len(self._sessions) >= _MOST_SESSIONS:
-            writer.transport.abort()
-            return
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  a coroutine that runs is a task's
-        self._sessions.add(task)
+    def _serve(self, client: socket.socket, address: str) -> None:
         try:
-            address = writer.get_extra_info("peername")[0]
-            await NativeClient(self._services, Wire(reader, writer), address).serve()
-        except asyncio.CancelledError:  # by `close`; Python 3.11 logs it as an error if it goes on
-            writer.transport.abort()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(client, ssl.SSLSocket):
+                client.settimeout(_HANDSHAKE_S)
+                client.do_handshake()
+            NativeClient(self._services, self._watch, Wire(client), address).serve()
+        except OSError:
+            pass  # it left in the middle of its handshake
         except Exception:
             log.exception("session.failed")
-            writer.transport.abort()
         finally:
-            self._sessions.discard(task)
+            del self._clients[client]
+            _hang_up(client)
 
     async def close(self) -> None:
         """Let nobody in any more, end the sessions, and leave the files in order."""
-        for server in self._native:
-            server.close()
-        for session in self._sessions:
-            session.cancel()
-        await asyncio.gather(*self._sessions, return_exceptions=True)
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        threads = list(self._clients.items())
+        for client, _ in threads:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # what runs for it is killed now
         if self._http is not None:
             await self._http.close()
+        await asyncio.to_thread(_join, [thread for _, thread in threads])
         self._services.access.close()
+
+
+def _abort(client: socket.socket) -> None:
+    """Close it as one that nobody listens on: with a reset."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def _hang_up(client: socket.socket) -> None:
+    """Close it so that what was sent arrives: bytes left unread would make it a reset.
+
+    Of a client with TLS they are the bytes as they come: `shutdown` ends the decryption.
+    """
+    with contextlib.suppress(OSError), client:
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(0)
+        while client.recv(_READ_SIZE):
+            pass
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    until = time.monotonic() + _SHUTDOWN_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _bind(host: str, port: int) -> socket.socket:

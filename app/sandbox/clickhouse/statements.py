@@ -63,7 +63,7 @@ _ENTITY_PREFIXES = {"SETTINGS", "ROW", "MASKING"}
 def parse_statement(sql: str) -> Statement:
     tokens = parse_tokens(sql)
     while tokens and tokens[-1].is_sign(";"):
-        tokens.pop()
+        tokens = tokens[:-1]
     if not tokens:
         raise ServerError(_SYNTAX_ERROR, "DB::Exception: Syntax error: Empty query")
     _refuse_files(tokens)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum, auto
+from functools import lru_cache
 from itertools import islice
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -22,8 +23,7 @@ class Kind(StrEnum):
     SIGN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """`value`: a keyword in capitals, a name or text without its quotes, else as written.
 
     `start`, `end`: where it stands in the statement. `raw`: as written.
@@ -63,9 +63,10 @@ _ESCAPED = dict(
 )
 
 
-def parse_tokens(sql: str, limit: int | None = None) -> list[Token]:
+@lru_cache(maxsize=8)  # a statement is looked at several times in a row
+def parse_tokens(sql: str, limit: int | None = None) -> tuple[Token, ...]:
     """Return the statement's tokens, or its first `limit` ones, without comments."""
-    return list(islice(read_tokens(sql), limit))
+    return tuple(islice(read_tokens(sql), limit))
 
 
 def read_tokens(sql: str) -> Iterator[Token]:

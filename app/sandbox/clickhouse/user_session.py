@@ -8,7 +8,8 @@ Rights are the engine's to check: the session becomes its user by EXECUTE AS, an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from app.sandbox.clickhouse.access import Access
@@ -21,11 +22,11 @@ from app.sandbox.clickhouse.login import Login
 from app.sandbox.clickhouse.processes import show_processes
 from app.sandbox.clickhouse.queries import Counts, Query
 from app.sandbox.clickhouse.query_log import QueryLog
+from app.sandbox.clickhouse.reader import header_block
 from app.sandbox.clickhouse.running import Running
 from app.sandbox.clickhouse.settings import CannotTakeBack, QuerySettings
 from app.sandbox.clickhouse.statements import Statement, Use
 from app.sandbox.clickhouse.tokens import render_name, render_text
-from app.sandbox.clickhouse.wire import header_block
 
 _T = TypeVar("_T")
 _SYNTAX_ERROR, _READONLY = 62, 164
@@ -34,6 +35,8 @@ _READS_BY_GET = (
     "queries"
 )
 _FLUSH = re.compile(r"\s*SYSTEM\s+FLUSH\s+LOGS\b", re.IGNORECASE)
+_COUNTING = {"max_concurrent_queries_for_user", "max_concurrent_queries_for_all_users"}
+_TOO_MANY, _PATIENCE_S, _BETWEEN_TRIES_S = 202, 5, 0.02
 _NOT_FOR_INSERT = {"MATERIALIZED", "ALIAS"}
 
 
@@ -42,36 +45,65 @@ class UserSession:
         """Raises ServerError 81 where the database does not exist, as a server does at log-in."""
         self._engine, self._login, self._running = engine, login, running
         self._user, self._database = login.user, database or login.database
+        self._asked: EngineSession | None = None  # what only asks, and is not the user's
         self._temporary = False  # whether there may be tables of this session alone
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, *, in_turn: bool = True) -> None:
+        """Begin the session in the engine: its settings, then its user.
+
+        Limits of how many queries run at once come after that, `in_turn`, since as the
+        administrator's they would count what the administrator runs elsewhere. A constraint of the
+        user's may forbid it.
+        """
         self._session = self._engine.connect()
         try:
             if self._database:
                 self._session.run(f"USE {render_name(self._database)}")
             settings = dict(self._login.settings)
             read_only = settings.pop("readonly", None)
-            for name, value in settings.items():
-                self._session.run(f"SET {render_name(name)} = {render_text(value)}")
-            if self._user != ADMIN:
-                self._session.run(f"EXECUTE AS {render_name(self._user)}")
-            self._read_only = read_only is not None and not self._sets_read_only(read_only)
+            counted = {name: settings.pop(name) for name in _COUNTING & settings.keys() if in_turn}
+            self._set(settings)
+            self._become()
+            if counted and not self._sets(counted):
+                self._session.close()
+                self._open(in_turn=False)
+                return
+            self._read_only = read_only is not None and not self._sets({"readonly": read_only})
         except BaseException:
             self._session.close()
             raise
         self._settings = QuerySettings(self._session, self._login.settings)
 
-    def _sets_read_only(self, value: str) -> bool:
-        """Set `readonly`, last, since it forbids all other changes; tell whether that worked.
+    def _set(self, settings: Mapping[str, str]) -> None:
+        for name, value in settings.items():
+            self._session.run(f"SET {render_name(name)} = {render_text(value)}")
 
-        A constraint on the setting itself stands in the way here; then it is up to `prepare`.
+    def _sets(self, settings: Mapping[str, str]) -> bool:
+        """Set what a constraint of the user's may be in the way of; tell whether that worked.
+
+        `readonly` is set last, since it forbids all other changes, and is up to `prepare` if not.
         """
         try:
-            self._session.run(f"SET readonly = {render_text(value)}")
+            self._set(settings)
         except ServerError:
             return False
         return True
+
+    def _become(self) -> None:
+        """Be the user from here on, as soon as no query of the administrator's counts."""
+        if self._user == ADMIN:
+            return
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self._session.run(f"EXECUTE AS {render_name(self._user)}")
+            except ServerError as error:
+                if error.code != _TOO_MANY or time.monotonic() > until:
+                    raise
+                time.sleep(_BETWEEN_TRIES_S)
+            else:
+                return
 
     @property
     def name(self) -> str:
@@ -88,6 +120,8 @@ class UserSession:
 
     def close(self) -> None:
         self._session.close()
+        if self._asked is not None:
+            self._asked.close()
 
     def prepare(self, query: Query, statement: Statement) -> None:
         """Make the session ready for a query, or raise ServerError where it may not be run."""
@@ -107,7 +141,7 @@ class UserSession:
                 f"DB::Exception: {self._user}: Cannot execute query in readonly mode."
                 + (_READS_BY_GET if query.only_reads else ""),
             )
-        if self._session.statements_in(statement.sql) > 1:
+        if ";" in statement.sql and self._session.statements_in(statement.sql) > 1:
             raise ServerError(
                 _SYNTAX_ERROR,
                 "DB::Exception: Syntax error (Multi-statements are not allowed): "
@@ -195,15 +229,13 @@ class UserSession:
         """
         if self._temporary or not self._settings.are_untouched:
             return question(self._session)
-        admin = self._engine.connect()
+        if self._asked is None:
+            self._asked = self._engine.connect()
         try:
-            if self._database:
-                admin.run(f"USE {render_name(self._database)}")
-            return question(admin)
+            self._asked.run(f"USE {render_name(self.database)}")
+            return question(self._asked)
         except ServerError:
             return question(self._session)
-        finally:
-            admin.close()
 
     @staticmethod
     def _insert_columns(session: EngineSession, statement: Statement) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from app.sandbox.clickhouse.wire import Reader, split_blocks
+from app.sandbox.clickhouse.reader import Reader, reader_of, split_blocks
 
 if TYPE_CHECKING:
     from app.sandbox.clickhouse.native_blocks import Source
@@ -49,28 +49,19 @@ async def test_a_block_of_the_engines_is_walked_to_its_end(http_url: str, text: 
     ):
         native = await answer.read()
         assert answer.status == 200, native
-    blocks = await split_blocks(native)
+    blocks = split_blocks(native)
     assert b"".join(blocks) == native
-    assert await split_blocks(native * 3) == blocks * 3
+    assert split_blocks(native * 3) == blocks * 3
 
 
 async def test_marks_are_put_in_and_taken_out_again(http_url: str) -> None:
     text = "SELECT number, toString(number), [number] FROM numbers(1000) FORMAT Native"
     async with aiohttp.ClientSession() as client, client.post(http_url, data=text) as answer:
         native = await answer.read()
-    marked = await reader_of(native).marked_block()
+    marked = reader_of(native).marked_block()
     assert len(marked) == len(native) + 3
     source = reader_of(marked)
-    assert await source.bare_block(marked=True) == (3, native)
-
-
-def reader_of(data: bytes) -> Reader:
-    parts = [data]
-
-    async def more() -> bytes:
-        return parts.pop() if parts else b""
-
-    return Reader(more)
+    assert source.bare_block(marked=True) == (3, native)
 
 
 if TYPE_CHECKING:

@@ -39,11 +39,11 @@ def test_a_statement_that_reads_no_processes_is_left_alone(sql: str) -> None:
 
 
 READS = {
-    "SELECT 1 FROM system.processes": "AS processes",
-    "SELECT 1 FROM system.processes p WHERE p.user = 'u'": "p WHERE p.user",
-    'SELECT 1 FROM `system`."processes" AS p': "AS p",
-    "SELECT 1 FROM a JOIN system.processes USING user": "AS processes USING user",
-    "SELECT 1 FROM system.processes LIMIT 1": "AS processes LIMIT 1",
+    "SELECT * FROM system.processes": "AS processes",
+    "SELECT query_id FROM system.processes p WHERE p.user = 'u'": "p WHERE p.user",
+    'SELECT `query_id` FROM `system`."processes" AS p': "AS p",
+    "SELECT query FROM a JOIN system.processes USING user": "AS processes USING user",
+    "SELECT COLUMNS('q') FROM system.processes LIMIT 1": "AS processes LIMIT 1",
 }
 
 
@@ -52,6 +52,12 @@ def test_the_table_keeps_its_alias_or_its_name(sql: str, rest: str) -> None:
     shown = show_processes(sql, ONE)
     assert "it\\'s" in shown
     assert shown.partition("WHERE nth > 0) ")[2].startswith(rest)
+
+
+def test_who_asks_for_nothing_that_clients_know_better_pays_for_nothing_of_it() -> None:
+    shown = show_processes("SELECT user, elapsed FROM system.processes WHERE user = 'u'", ONE)
+    assert "it\\'s" not in shown
+    assert "hasAny(thread_ids, CAST([7], " in shown
 
 
 SECRETS = {
@@ -206,3 +212,16 @@ async def test_no_more_queries_run_than_the_user_may_have(sql: Sql, eventually: 
     assert await sql.code("SELECT 1") is None
     await sql("KILL QUERY WHERE user = 'conc_user' SYNC")
     assert await slow == 394
+
+
+async def test_the_limit_of_a_user_does_not_count_what_others_run(
+    sql: Sql, eventually: Eventually
+) -> None:
+    await sql("CREATE USER OR REPLACE conc_alone SETTINGS max_concurrent_queries_for_user = 1")
+    slow = asyncio.create_task(sql.code(SLOW, query_id="of others"))
+    await until_running(sql, "of others", eventually)
+    try:
+        assert await sql.code("SELECT 1", user="conc_alone") is None
+    finally:
+        await sql("KILL QUERY WHERE query_id = 'of others' SYNC")
+        await slow

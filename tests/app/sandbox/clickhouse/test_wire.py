@@ -15,17 +15,15 @@ from app.sandbox.clickhouse import compression
 from app.sandbox.clickhouse.compression import Method
 from app.sandbox.clickhouse.faults import Disconnected, ServerError, parse_engine_error
 from app.sandbox.clickhouse.native_blocks import layout_of
-from app.sandbox.clickhouse.wire import Reader, header_block, split_blocks, text_block, unquoted
+from app.sandbox.clickhouse.reader import Reader, header_block, split_blocks, text_block
+from app.sandbox.clickhouse.wire import unquoted
 
 
 def reader_of(data: bytes, step: int = 1) -> Reader:
     """A reader that gets its bytes a few at a time."""
     parts = [data[i : i + step] for i in range(0, len(data), step)][::-1]
 
-    async def more() -> bytes:
-        return parts.pop() if parts else b""
-
-    return Reader(more)
+    return Reader(lambda: parts.pop() if parts else b"")
 
 
 def varint(value: int) -> bytes:
@@ -37,30 +35,30 @@ def varint(value: int) -> bytes:
 
 
 @given(st.integers(0, 2**63 - 1))
-async def test_a_varint_of_any_size_is_read(value: int) -> None:
-    assert await reader_of(varint(value)).varint() == value
+def test_a_varint_of_any_size_is_read(value: int) -> None:
+    assert reader_of(varint(value)).varint() == value
 
 
-async def test_a_varint_without_end_is_no_greeting() -> None:
+def test_a_varint_without_end_is_no_greeting() -> None:
     with pytest.raises(Disconnected):
-        await reader_of(b"\xff" * 20).varint()
+        reader_of(b"\xff" * 20).varint()
 
 
-async def test_a_text_that_is_too_long_is_not_waited_for() -> None:
+def test_a_text_that_is_too_long_is_not_waited_for() -> None:
     with pytest.raises(Disconnected):
-        await reader_of(varint(1 << 40)).text()
+        reader_of(varint(1 << 40)).text()
 
 
 @pytest.mark.parametrize("step", [1, 7, 1 << 20])
-async def test_blocks_in_a_row_are_told_apart(step: int) -> None:
+def test_blocks_in_a_row_are_told_apart(step: int) -> None:
     first = text_block(("a", "b"), [("x", "y" * 200), ("", "é")])
     second = header_block([("n", "Array(Map(String, LowCardinality(Nullable(Int8))))")])
-    assert await split_blocks(first + second + first) == [first, second, first]
+    assert split_blocks(first + second + first) == [first, second, first]
 
 
-async def test_a_result_of_a_type_that_is_not_walked_stays_whole() -> None:
+def test_a_result_of_a_type_that_is_not_walked_stays_whole() -> None:
     odd = header_block([("s", "AggregateFunction(uniq, String)")])
-    assert await split_blocks(odd) == [odd]
+    assert split_blocks(odd) == [odd]
 
 
 @pytest.mark.parametrize("name", ["AggregateFunction(sum, UInt8)", "Object('json')", ""])
@@ -168,4 +166,4 @@ async def test_garbage_never_does_more_than_end_the_connection(data: bytes) -> N
     """Whatever arrives is refused as ClickHouse does, waited for, or ends the connection."""
     for marked in (False, True):
         with suppress(Disconnected, ServerError):
-            await reader_of(data, 50).block(marked=marked)
+            reader_of(data, 50).block(marked=marked)
