@@ -98,6 +98,32 @@ def show(
     return 0 if is_found and not result.failures else 1
 
 
+@command.command("groups", short_help="Show which group is behind each entry of the role map.")
+@click.argument("tenant")
+@config_option
+@json_option
+def groups(*, tenant: str, config: Path, as_json: bool) -> None:
+    """Show which group gives each role: one that was renamed since, or has not been seen yet, too.
+
+    A group stays behind its entry through renames (`renamed`). Another one that takes the name
+    meanwhile gives nothing, and shows as `taken_by`, with its id. An entry whose group is `missing`
+    gives its roles as soon as the identity provider sends one of that name or externalId.
+
+    With --json: an array of {tenant, mapping, name, group_id, display_name, state, taken_by,
+    roles}. `mapping` is `name:…` or `ext:…`, as the file has it, `pattern`, or `unmapped_groups`.
+
+    Example: clickhouse-scim access groups acme
+    """
+    settings = read_joined_settings(config)
+    require_tenant(settings, tenant)
+    from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
+    from app.cli.mappings import mapped  # noqa: PLC0415
+
+    rows = run_linked(settings, lambda link: mapped(link, tenant, settings.tenants[tenant]))
+    columns = ("mapping", "display_name", "state", "taken_by", "roles")
+    print_rows(rows, columns, as_json=as_json, empty="the role map speaks of no group")
+
+
 def _because(reasons: list[dict[str, Any]]) -> str:
     return "; ".join(
         " < ".join(map(repr, reason["groups"])) + f" ({reason['mapping']})"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from app.config.rolemap import LIKE
+
 if TYPE_CHECKING:
     from tests.app.cli.conftest import Site
 
@@ -101,3 +103,49 @@ async def test_a_target_that_is_down_is_told_beside_what_should_be(site: Site) -
 def test_somebody_whom_nobody_knows_is_told(site: Site) -> None:
     ran = site.cli("access", "show", site.tenant, "--user", "nobody")
     assert (ran.code, ran.out) == (1, "neither the directory nor a target knows 'nobody'\n")
+
+
+async def test_a_renamed_group_and_another_that_took_its_name_are_shown(site: Site) -> None:
+    role = f"{site.tenant}_analyst"
+    row = {"tenant": site.tenant, "mapping": "name:analysts", "name": "analysts", "roles": [role]}
+    nobody: dict[str, Any] = {"group_id": None, "display_name": None, "taken_by": None}
+    assert groups(site) == [row | nobody | {"state": "missing"}]
+    first = await site.group("Analysts")
+    linked = row | {"group_id": first, "display_name": "Analysts", "taken_by": None}
+    assert groups(site) == [linked | {"state": "linked"}]
+    stored = await site.directory.get("group", first)
+    assert stored is not None
+    document = stored.document | {"displayName": "Data People"}
+    await site.directory.update("group", stored, document, site.origin)
+    renamed = linked | {"display_name": "Data People", "state": "renamed"}
+    assert groups(site) == [renamed]
+    second = await site.group("ANALYSTS")
+    assert groups(site) == [renamed | {"taken_by": second}]
+    assert "Data People" in site.cli("access", "groups", site.tenant).out
+
+
+async def test_groups_that_give_something_for_their_names_are_shown(site: Site) -> None:
+    text = site.cli.config.read_text()
+    pattern = f'[[tenants.{site.tenant}.groups]]\npattern = "ch-*"\nroles = ["{{1}}_reader"]\n'
+    head, mark, tail = text.partition(f"[tenants.{site.tenant}.roles")
+    site.cli.config.write_text(f"{head}{pattern}{mark}{tail}")
+    made = await site.directory.create(
+        "group", {"displayName": "ch-Sales"}, site.origin, role_keys=(LIKE,)
+    )
+    (_, row) = groups(site)
+    assert row == {
+        "tenant": site.tenant,
+        "mapping": "pattern",
+        "name": "ch-Sales",
+        "group_id": made.id,
+        "display_name": "ch-Sales",
+        "state": "linked",
+        "taken_by": None,
+        "roles": ["Sales_reader"],
+    }
+
+
+def groups(site: Site) -> Any:
+    ran = site.cli("access", "groups", site.tenant, "--json")
+    assert ran.code == 0, ran.err
+    return ran.json
