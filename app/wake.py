@@ -1,8 +1,8 @@
-"""Waking workers: a call to all that listen, and an arq job for one, that say "drain this lane".
+"""Waking workers: a call to all that listen, or an arq job for one, that say "drain this lane".
 
-The call is heard at once or not at all; the job waits until a worker takes it, some milliseconds
-later. Either may be lost, doubled or late without harm: the lane is marked dirty in the same
-commit, and each worker's sweep finds dirty lanes that nobody holds.
+The call is heard at once or not at all; where nobody heard it, the job waits until a worker comes.
+Either may be lost, doubled or late without harm: the lane is marked dirty in the same commit, and
+each worker's sweep finds dirty lanes that nobody holds.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def connect_queue(url: str, password: str | None, connections: int) -> ArqRedis:
 
 
 async def send(redis: ArqRedis, tenant: str, target: str) -> None:
-    """Call whoever listens, and leave a job. Raises DirectoryUnavailable."""
-    await answered(redis.publish(CALLS, f"{tenant}/{target}"))
-    await answered(redis.enqueue_job(JOB, tenant, target))
+    """Call whoever listens; leave a job if nobody does. Raises DirectoryUnavailable."""
+    if not await answered(redis.publish(CALLS, f"{tenant}/{target}")):
+        await answered(redis.enqueue_job(JOB, tenant, target))
 
 
 class Waker:

@@ -12,7 +12,9 @@ group, leaves it, is deactivated, comes back, is deleted, and so on with the nex
 - acknowledged: the same changes again, without questions to the target, until the lane's
   `applied_seq` reaches the change's `X-Event-Seq`, asked of Redis every millisecond;
 - request: the 2xx itself, from the first byte sent;
-- statement: bare round trips of such statements on the same target by the administrator, alone.
+- statement: bare round trips of such statements on the same target by the administrator, alone;
+- reads: how often Redis had to read from a client for each change, whoever it was, less what it
+  reads while nothing happens. Commands that come together are one; other load changes nothing.
 
 Prints a table, then one line of JSON.
 """
@@ -41,7 +43,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.directory.lanes import LaneStore
-from app.directory.link import connect
+from app.directory.link import Link, connect
 from app.sandbox.cast import load_cast
 from app.sandbox.player import Player
 from app.sandbox.running import Line, Sandbox, SandboxFailed, start
@@ -52,6 +54,7 @@ from app.scim.schema import USER_URN
 
 TENANT, TARGET = "acme", "main"
 EFFECT_DEADLINE_S = 30.0
+IDLE_S = 3.0
 ASK_EVERY_S, ASK_TARGET_EVERY_S = 0.001, 0.005
 
 HOLDS = (
@@ -155,8 +158,9 @@ async def measure(
     lane: LaneStore,
     effect: Callable[[str, int], Awaitable[None]],
     changes: int,
-) -> tuple[Samples, list[float]]:
-    """Return by kind how long `effect` took after each 2xx, and how long the 2xx took, in ms.
+) -> tuple[Samples, list[float], int]:
+    """Return by kind how long `effect` took after each 2xx, and how long the 2xx took, in ms; and
+    how often the lane was asked whether it has acknowledged a change.
 
     Each change waits until the one before it is acknowledged, then for a few milliseconds that
     keep no step with anybody's polling.
@@ -164,7 +168,7 @@ async def measure(
     pause = random.Random(20260401)
     kinds = list(EFFECTS)
     taken: Samples = defaultdict(list)
-    requests = []
+    requests, asked = [], 0
     for number in range(changes):
         kind = kinds[number % len(kinds)]
         sent = time.perf_counter()
@@ -175,14 +179,23 @@ async def measure(
         taken[kind].append((time.perf_counter() - answered) * 1000)
         requests.append((answered - sent) * 1000)
         async with asyncio.timeout(EFFECT_DEADLINE_S):
-            await acknowledged(lane, seq)
+            asked += await acknowledged(lane, seq)
         await asyncio.sleep(pause.uniform(0.005, 0.030))
-    return taken, requests
+    return taken, requests, asked
 
 
-async def acknowledged(lane: LaneStore, seq: int) -> None:
-    while (await lane.status()).applied_seq < seq:  # noqa: ASYNC110 - the lane is in Redis
+async def acknowledged(lane: LaneStore, seq: int) -> int:
+    """Wait until the lane has acknowledged `seq`; return how often it was asked."""
+    asked = 1
+    while (await lane.status()).applied_seq < seq:
         await asyncio.sleep(ASK_EVERY_S)
+        asked += 1
+    return asked
+
+
+async def reads(link: Link) -> int:
+    """Return how often Redis has read from clients so far."""
+    return int((await link.call(link.redis.info("stats")))["total_reads_processed"])
 
 
 async def statements(administrator: Session, times: int) -> list[float]:
@@ -237,7 +250,7 @@ async def run(sandbox: Sandbox, changes: int) -> dict[str, object]:
             log_in(sandbox.line.clickhouse[TARGET]) as administrator,
         ):
             bare = await statements(administrator, changes)
-            asked = await questions(administrator, changes)
+            question = await questions(administrator, changes)
             changer = Changer(http, endpoint.base_url, str(cast.groups["data-analysts"].id))
 
             async def seen(kind: str, _: int) -> None:
@@ -249,16 +262,22 @@ async def run(sandbox: Sandbox, changes: int) -> dict[str, object]:
             async def known(_: str, seq: int) -> None:
                 await acknowledged(lane, seq)
 
-            on_target, requests = await measure(changer, lane, seen, changes)
-            in_lane, more_requests = await measure(changer, lane, known, changes)
+            before = await reads(link)
+            await asyncio.sleep(IDLE_S)
+            began, idle = time.perf_counter(), await reads(link)
+            on_target, requests, asked_redis = await measure(changer, lane, seen, changes)
+            unasked = (idle - before) / IDLE_S * (time.perf_counter() - began)
+            read = (await reads(link) - idle - unasked - asked_redis) / changes
+            in_lane, more_requests, _ = await measure(changer, lane, known, changes)
     finally:
         await link.close()
     return {
         "changes": changes,
         "seen_ms": summary(list(chain.from_iterable(on_target.values()))),
-        "question_ms": summary(asked),
+        "question_ms": summary(question),
         "acknowledged_ms": summary(list(chain.from_iterable(in_lane.values()))),
         "request_ms": summary(requests + more_requests),
+        "reads_a_change": round(read, 1),
         "statement_ms": summary(bare),
         "seen_by_kind_ms": {kind: summary(taken) for kind, taken in on_target.items()},
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from app.config.rolemap import RoleMap
 from app.directory.events import Event, read, read_some
@@ -19,6 +21,7 @@ BATCH_S = 0.3
 _LEAST_USERS = 50
 _SHARE = 4  # the to-do list and a resync get this part of a batch even if events fill it
 _PAGE = 100  # events read at once: one may name many thousand members
+_NAMED = 100  # members; events that name more are looked at one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Batch:
     `ahead`: who loses access by events that the lane has not come to yet, with their seq: nothing
     else is done in such a batch, and the cursor stays.
     `missed`: how many events the log has lost, or given up, before those of this batch.
+    `last`: the tenant's last event when it was read.
     `roles`: names of roles to try again though they have a dead letter; None: all of them.
     `resync`: the part of a resync that belongs to this batch. `strays`: names on the target that no
     resource is behind. `groups`: ids of the groups that events are about. `traces`: of the requests
@@ -62,6 +66,7 @@ class Batch:
     ahead: Mapping[str, int] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
     missed: int = 0
+    last: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -140,8 +145,11 @@ class Work:
         a share of their own. One event that touches more users is never cut.
         """
         batch = Batch(cursor=cursor)
-        await self._add_events(batch)
-        batch.done, position = await self._store.asked(self._left(batch))
+        page, batch.last, (asked, position) = await asyncio.gather(
+            self._page(cursor, 0), self._store.last_seq(), self._store.asked(self._size)
+        )
+        await self._add_events(batch, page)
+        batch.done = dict(islice(asked.items(), self._left(batch)))
         self._add_todo(batch)
         if position:
             await self._add_resync(batch, position)
@@ -154,40 +162,56 @@ class Work:
         """Return who loses access by events after `beyond`, in a batch for that alone."""
         batch = Batch(cursor=cursor, ahead=await self._store.express(beyond, self._size))
         if batch.ahead:
-            for event in await read_some(self._link, self._keys, batch.ahead.values()):
-                batch.touch(event, await self._touched(event))
+            events = await read_some(self._link, self._keys, batch.ahead.values())
+            nested = await self._groups_named(events)
+            for event in events:
+                batch.touch(event, await self._touched(event, nested))
             batch.cursor = cursor
         return batch
 
-    async def _add_events(self, batch: Batch) -> None:
+    async def _page(self, cursor: int, taken: int) -> list[Event]:
+        """Return the events that come next, where `taken` are in the batch."""
+        count = min(_PAGE, self._max_events - taken)
+        return await read(self._link, self._keys, cursor, count) if count else []
+
+    async def _add_events(self, batch: Batch, page: Sequence[Event]) -> None:
+        """Add what fits of `page`, and of the pages after it."""
         taken = 0
-        while taken < self._max_events and len(batch.users) < self._size:
-            count = min(_PAGE, self._max_events - taken)
-            page = await read(self._link, self._keys, batch.cursor, count)
+        while page:
+            nested = await self._groups_named(page)
             for event in page:
                 if len(batch.users) >= self._size:
                     return
                 batch.missed += event.seq - batch.cursor - 1
-                batch.touch(event, await self._touched(event))
+                batch.touch(event, await self._touched(event, nested))
             taken += len(page)
-            if not page:
-                await self._pass_over_lost(batch)
-            if len(page) < count:
+            if len(page) < _PAGE or len(batch.users) >= self._size:
                 return
+            page = await self._page(batch.cursor, taken)
+        if taken < self._max_events:
+            await self._pass_over_lost(batch)
 
     async def _pass_over_lost(self, batch: Batch) -> None:
         """Where the log ends before the tenant's last event, go on from that one."""
-        last = await self._store.last_seq()
-        if last > batch.cursor and not await read(self._link, self._keys, batch.cursor, 1):
-            batch.missed += last - batch.cursor
-            batch.cursor = last
+        if batch.last > batch.cursor and not await read(self._link, self._keys, batch.cursor, 1):
+            batch.missed += batch.last - batch.cursor
+            batch.cursor = batch.last
 
-    async def _touched(self, event: Event) -> Iterable[str]:
-        """Return the users whose access the event may change; ids of others do no harm."""
+    async def _groups_named(self, events: Iterable[Event]) -> frozenset[str]:
+        """Return which of the members that these events name are groups, where they name few."""
+        named = dict.fromkeys(i for event in events if _names_few(event) for i in event.named)
+        return frozenset(await self._subjects.groups_among(list(named)))
+
+    async def _touched(self, event: Event, nested: frozenset[str]) -> Iterable[str]:
+        """Return the users whose access the event may change; ids of others do no harm. `nested`:
+        what `_groups_named` says.
+        """
         if event.type in SUBJECT_KINDS:
             return (event.id,)
+        if _names_few(event) and nested.isdisjoint(event.named):
+            return event.named
         itself = (event.id,) if event.all_members else ()
-        return await self._subjects.below((*event.added, *event.removed, *itself))
+        return await self._subjects.below((*event.named, *itself))
 
     @staticmethod
     def _add_todo(batch: Batch) -> None:
@@ -210,3 +234,7 @@ class Work:
             batch.users.setdefault(user, None)
         batch.strays = list(part.strays)
         batch.resync = ResyncStep(position, part.reached)
+
+
+def _names_few(event: Event) -> bool:
+    return not event.all_members and len(event.named) <= _NAMED

@@ -16,8 +16,8 @@ from tenacity import (
 )
 
 from app.clock import Clock
-from app.directory.holds import Held, Hold, Holds
-from app.directory.lanes import ROLE, LaneStore, Letter
+from app.directory.holds import Hold, Holds
+from app.directory.lanes import ROLE, Braked, LaneStore, Letter
 from app.directory.purges import Purges
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
@@ -25,6 +25,7 @@ from workers.access.model import Actual, Adopted, Foreign, Policy, RoleDefinitio
 from workers.access.ownership import ALREADY_EXISTS
 from workers.access.plan import UNKNOWN_ROLE, Plan, plan
 from workers.access.roles import RolePlan, plan_roles
+from workers.access.statements import render
 from workers.access.steps import (
     TAKING,
     Adopt,
@@ -32,6 +33,7 @@ from workers.access.steps import (
     Create,
     Remark,
     Rename,
+    Step,
     Unlock,
     UserStep,
     narrow,
@@ -47,6 +49,7 @@ from workers.setup import Setup
 from workers.witness import Witness
 
 _ROUNDS = 3
+_TOGETHER = 4  # statements that are announced to the witness in one call
 LATE_ROLE_S = 3.0
 
 _encode = msgspec.json.encode
@@ -179,16 +182,18 @@ class Convergence:
         braking: Braking | None = None,
     ) -> Outcome:
         now_s = self.clock.now_ms() / 1000
-        held = await self.holds.all()
-        people = await gather(self.subjects, self.setup.rules, ids, strays, held=held, now_s=now_s)
+        people = await gather(
+            self.subjects, self.setup.rules, ids, strays, holds=self.holds, now_s=now_s
+        )
         people = await self._with_purges(people)
         scope = await self._scope(people, groups, everything=retry is None)
         role_ids = [ROLE + name for name in {*scope.definitions, *(retry or ())}]
         asked = None if retry is None else [*people.persons, *ids, *role_ids]
-        letters, recorded, adoption, _ = await asyncio.gather(
+        letters, recorded, adoption, braked, _ = await asyncio.gather(
             self.store.letters(asked),
             self.store.roles(),
             self._adoption(people),
+            self._braked(people),
             self._introduce(people),
         )
         scope = scope.with_roles(adoption.roles)
@@ -201,7 +206,7 @@ class Convergence:
         outcome.wiped = self.setup.marker not in actual.roles
         if outcome.wiped and not self.is_new:
             await self._know_of_loss()
-        await self._keep_holds(held, people, actual)
+        await self._keep_holds(people, actual)
         for _ in range(_ROUNDS):
             sent = await self._shape_roles(actual, scope, recorded, retry, outcome)
             if sent:
@@ -213,7 +218,7 @@ class Convergence:
                 break
         self._settle_roles(actual, recorded, outcome)
         await self._place_users(
-            people, actual, scope, outcome, adoption, fresh=fresh, braking=braking
+            people, actual, scope, outcome, adoption, fresh=fresh, braked=braked, braking=braking
         )
         return outcome
 
@@ -263,13 +268,16 @@ class Convergence:
             log_comment=self.log_comment,
         )
 
-    async def _keep_holds(self, held: Held, people: People, actual: Actual) -> None:
+    async def _braked(self, people: People) -> Braked | None:
+        return None if self.brake is None else await self.brake.look(people.persons)
+
+    async def _keep_holds(self, people: People, actual: Actual) -> None:
         """Make holds that were made on the target alone, while Redis was away, the tenant's."""
         on_target = {name for name, state in actual.users.items() if state.is_held}
         for i, person in people.persons.items() if on_target else ():
             for name in on_target & {person.want.name, *person.candidates}:
                 user = self.setup.rules.user_name_behind(name) or name
-                if not held.covers(i, user):
+                if not people.held.covers(i, user):
                     hold = Hold(
                         user=user,
                         resource_id=None if is_stray(i) else i,
@@ -299,6 +307,7 @@ class Convergence:
             made = [name for name in shaping.creates if name != setup.marker]
             outcome.made_roles = outcome.made_roles or bool(made)
             self.lease.require(await self.store.intend(self.lease.epoch, {}, made))
+            await self._announce(shaping.steps)
             failures = await self._apply(shaping.steps)
             outcome.steps += len(shaping.steps)
             for failure in failures:
@@ -406,6 +415,7 @@ class Convergence:
         adoption: _Adoption,
         *,
         fresh: bool,
+        braked: Braked | None,
         braking: Braking | None,
     ) -> None:
         policy = replace(
@@ -420,16 +430,16 @@ class Convergence:
             wanted, decided = self._decide(people, actual, policy)
             if turn == 0:
                 # A second attempt keeps what was judged before the first had changed anything.
-                outcome.braking = braking or await self._brake(decided, wanted, actual, outcome)
+                outcome.braking = braking or await self._brake(
+                    decided, wanted, actual, outcome, braked
+                )
             waiting = outcome.braking.names
             steps = _without(decided.steps, failed.keys() | waiting)
             if not steps or turn == _ROUNDS:
                 break
-            if self.farewell is not None:
-                await self.farewell.before(steps, wanted)
             records = await self._keep_adopted(steps, actual)
             policy = replace(policy, adopted={**policy.adopted, **records})
-            made = await self._intend(steps, wanted)
+            made = await self._note(steps, wanted)
             intended |= made
             failures = await self._apply(steps)
             # Whoever is without the marker after this has been given back.
@@ -498,11 +508,10 @@ class Convergence:
         wanted: Sequence[Wanted],
         actual: Actual,
         outcome: Outcome,
+        before: Braked | None,
     ) -> Braking:
-        if self.brake is None:
+        if self.brake is None or before is None:
             return Braking()
-        ids = dict.fromkeys(resource_behind(want.resource_id) for want in wanted)
-        before = await self.brake.look(ids)
         return await self.brake.hold(decided.steps, wanted, actual, before, outcome.letters)
 
     async def _keep_adopted(self, steps: Iterable[UserStep], actual: Actual) -> dict[str, Adopted]:
@@ -518,6 +527,29 @@ class Convergence:
             await self.store.keep_adopted({n: _encode(r).decode() for n, r in records.items()})
         return records
 
+    async def _note(self, steps: Sequence[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:
+        """Note, in one turn, all that has to be known before the first of these steps is sent;
+        return the names that they make, as `_intend` does.
+        """
+        made, _, _ = await asyncio.gather(
+            self._intend(steps, wanted), self._announce(steps), self._part(steps, wanted)
+        )
+        return made
+
+    async def _part(self, steps: Sequence[UserStep], wanted: Sequence[Wanted]) -> None:
+        if self.farewell is not None:
+            await self.farewell.before(steps, wanted)
+
+    async def _announce(self, steps: Iterable[Step]) -> None:
+        """Tell the witness all statements at once, where they are few: whoever waits for one change
+        does not wait for the ledger's words about each. Where they are many, a crash leaves one in
+        doubt.
+        """
+        if self.witness is not None:
+            ahead = [statement for step in steps for statement in render(step, self.setup.marker)]
+            if len(ahead) <= _TOGETHER:
+                await self.witness.announce(ahead)
+
     async def _intend(self, steps: Iterable[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:
         """Note the names that these steps make, before the first of them is sent."""
         owners = {want.name: want.resource_id for want in wanted if want.name is not None}
@@ -532,10 +564,10 @@ class Convergence:
             self.lease.require(await self.store.intend(self.lease.epoch, names))
         return names
 
-    async def _apply(self, steps: Sequence[object]) -> tuple[Failure, ...]:
+    async def _apply(self, steps: Sequence[Step]) -> tuple[Failure, ...]:
         return await apply(
             self.target,
-            steps,  # type: ignore[arg-type]
+            steps,
             self.setup.marker,
             check=self.lease.check,
             log_comment=self.log_comment,

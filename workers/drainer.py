@@ -24,7 +24,7 @@ from workers.batch import Pace
 from workers.clickhouse.breaker import Breaker
 from workers.clickhouse.fingerprints import Fingerprints
 from workers.clickhouse.nodes import Nodes
-from workers.clickhouse.pool import Pool
+from workers.clickhouse.pool import Endpoint, Pool
 from workers.clickhouse.target import Target
 from workers.lane import Lane
 from workers.leaving import Doorman
@@ -82,6 +82,7 @@ class Drainer:
         self._fingerprints: dict[str, Fingerprints] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         self._pools: dict[str, Pool] = {}
+        self._nodes: dict[str, Nodes] = {}
         self._found: Mapping[str, tuple[Host, ...]] = {}
 
     def lanes(self) -> Iterator[tuple[str, str]]:
@@ -184,11 +185,10 @@ class Drainer:
             self._tasks.create_task(self._see_out(setup), name=f"leavers of {tenant}/{target}")
 
     async def _see_out(self, setup: Setup) -> None:
-        nodes = Nodes(endpoint_of(self.settings, setup.target))
         doorman = Doorman(
             setup=setup,
             link=self.link,
-            nodes=nodes,
+            nodes=self._nodes_of(setup.target),
             facts=Facts(self.link, self.settings.ledger),
             clock=self.clock,
             tracing=self.tracing,
@@ -199,7 +199,6 @@ class Drainer:
             log.warning("redis.awaited", error=str(error))
         finally:
             self._doors.discard((setup.tenant, setup.target))
-            await nodes.close()
 
     def _target(self, setup: Setup) -> Target:
         lane = setup.tenant, setup.target
@@ -226,6 +225,11 @@ class Drainer:
             self._pools[target] = Pool(endpoint_of(self.settings, target), breaker)
         return self._pools[target]
 
+    def _nodes_of(self, target: str) -> Nodes:
+        if target not in self._nodes:
+            self._nodes[target] = Nodes(endpoint_of(self.settings, target))
+        return self._nodes[target]
+
     async def replace(self, configured: Settings) -> None:
         """Go on with another configuration; lanes under way end with the one they began with."""
         self.configured = configured
@@ -237,8 +241,15 @@ class Drainer:
         self._fingerprints.clear()
         self._targets.clear()
         for name, pool in list(self._pools.items()):
-            if name not in settings.targets or endpoint_of(settings, name) != pool.endpoint:
+            if not self._is_at(name, pool.endpoint):
                 await self._pools.pop(name).close()
+        for name, nodes in list(self._nodes.items()):
+            if not self._is_at(name, nodes.endpoint):
+                await self._nodes.pop(name).close()
+
+    def _is_at(self, target: str, endpoint: Endpoint) -> bool:
+        known = target in self.settings.targets
+        return known and endpoint_of(self.settings, target) == endpoint
 
     async def join(self, found: Mapping[str, tuple[Host, ...]]) -> None:
         """Go on with these servers, by target, beside those that the file names."""
@@ -250,3 +261,5 @@ class Drainer:
     async def close(self) -> None:
         for pool in self._pools.values():
             await pool.close()
+        for nodes in self._nodes.values():
+            await nodes.close()

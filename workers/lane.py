@@ -105,7 +105,8 @@ class Lane:
         """
         sent_at = self.clock.monotonic()
         try:
-            held = await self.store.acquire(round(self.settings.lease_seconds * 1000))
+            lease_ms = round(self.settings.lease_seconds * 1000)
+            held = await self.store.acquire(lease_ms, if_dirty=True)
         except DirectoryUnavailable as error:
             self._tell("lane.not_taken", error)
             return False
@@ -151,7 +152,6 @@ class Lane:
             )
         self.heights[str(self.store)] = held.seq
         role_map = self.setup.rules.role_map
-        vocabulary = await self.store.vocabulary(role_map.vocabulary)
         work = Work(
             self.link,
             self.store,
@@ -164,7 +164,9 @@ class Lane:
         )
         started = self.clock.monotonic()
         while True:
-            batch = await work.next(progress.cursor)
+            batch, vocabulary = await asyncio.gather(
+                work.next(progress.cursor), self.store.vocabulary(role_map.vocabulary)
+            )
             progress.in_hand = list(batch.users)
             if held.is_orphan and not lease.is_used:
                 # This batch begins where the lost one began, so it has all the same users.
@@ -174,12 +176,15 @@ class Lane:
                 await self._missed(lease, f"{batch.missed} events are gone from the log")
             beyond = progress.cursor if batch.missed else batch.cursor
 
-            async def overtake(beyond: int = beyond) -> None:
+            async def overtake(
+                beyond: int = beyond, vocabulary: frozenset[str] = vocabulary
+            ) -> None:
                 while not (ahead := await work.ahead(progress.cursor, beyond)).is_empty:
                     with self._traced(ahead):
                         await self._bring(ahead, lease, progress, vocabulary)
 
-            await overtake()
+            if beyond < batch.last:
+                await overtake()
             if not batch.is_empty:
                 began = self.clock.monotonic()
                 with self._traced(batch):
@@ -275,15 +280,16 @@ class Lane:
             if number > 1 and between is not None:
                 await between()
             progress.in_hand = users
-            try:
+            async with contextlib.AsyncExitStack() as failing:
+                failing.push_async_callback(witness.flush)  # what was sent is told all the same
                 outcome = await convergence.run(part, retry, strays, groups)
                 done = self._acknowledgement(batch, outcome)
                 witness.parked(done.letters, outcome.letters)
-            finally:
-                await witness.flush()
+                failing.pop_all()
             if number < len(parts):
                 done = replace(done, cursor=0, done={}, resync=None)
-            lease.require(await self.store.acknowledge(lease.epoch, done))
+            facts = await witness.last_words()
+            lease.require(await self.store.acknowledge(lease.epoch, done, facts))
             self.has_leavers = self.has_leavers or farewell.has_leavers
             retry, strays, groups = frozenset(), [], []
             steps, letters = steps + outcome.steps, letters + len(outcome.faults)

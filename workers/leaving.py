@@ -64,9 +64,11 @@ class Farewell:
                 )
             elif isinstance(step, Unlock) or (isinstance(step, Create) and not step.locked):
                 coming += step.names
-        await self.leavers.note(leaving)
         gone = {leaver.name for leaver in leaving}
-        await self.leavers.forget([name for name in coming if name not in gone])
+        await asyncio.gather(
+            self.leavers.note(leaving),
+            self.leavers.forget([name for name in coming if name not in gone]),
+        )
         self.has_leavers = self.has_leavers or bool(leaving)
 
     def _leaver(self, name: str, resource_id: str) -> Leaver:
@@ -179,7 +181,7 @@ class Doorman:
             Subjects(self.link, setup.tenant, setup.target),
             setup.rules,
             [leaver.resource_id for leaver in leavers],
-            held=await Holds(self.link, setup.tenant).all(),
+            holds=Holds(self.link, setup.tenant),
             now_s=self.clock.now_ms() / 1000,
         )
         return {i for i, person in people.persons.items() if person.want.active}

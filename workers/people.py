@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.directory.holds import Held
+from app.directory.holds import Held, Holds
 from app.directory.lanes import STRAY
 from app.directory.subjects import Subject, Subjects
 from app.errors import InvalidValue
 from workers.access.desired import Rules, identity
 from workers.access.model import Actual, Refusal, Wanted
 
-NOBODY_HELD = Held.of(())
 _OLD = "\n"  # between a resource's id and an old name of its; no id can hold it
 
 
@@ -61,11 +61,14 @@ def is_stray(resource_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """By resource id. `refusals`: those who can't have a name. `intents`: names still open."""
+    """By resource id. `refusals`: those who can't have a name. `intents`: names still open. `held`:
+    the holds that were heeded.
+    """
 
     persons: Mapping[str, Person]
     refusals: tuple[Refusal, ...]
     intents: Mapping[str, str]
+    held: Held
 
     def wanted(self, actual: Actual) -> list[Wanted]:
         return [want for person in self.persons.values() for want in person.wanted(actual)]
@@ -140,28 +143,30 @@ async def gather(
     ids: Iterable[str],
     strays: Iterable[str] = (),
     *,
-    held: Held = NOBODY_HELD,
+    holds: Holds,
     now_s: float = 0,
 ) -> People:
     """Return these users, and everybody whose name on the target one of them wants or leaves.
 
-    `strays`: names of managed users that no resource is behind; they are to be locked. `held`:
+    `strays`: names of managed users that no resource is behind; they are to be locked. `holds`:
     those who count as inactive since an operator says so. `now_s`: seconds since 1970, by which
     validity has ended or not.
 
     Users are told by their names there. So whoever has, had or gets such a name is part of the same
     plan, in which nobody can come into the user of somebody else.
     """
-    intents = await subjects.intents()
+    asked = list(dict.fromkeys(ids))
+    held, intents, read = await asyncio.gather(
+        holds.all(), subjects.intents(), subjects.read(asked)
+    )
     intended: dict[str, list[str]] = {}
     for name, resource_id in intents.items():
         intended.setdefault(resource_id, []).append(name)
+    read += await subjects.read([i for i in intended if i not in asked])
     persons: dict[str, Person] = {}
     refusals: list[Refusal] = []
-    waiting = list(dict.fromkeys([*ids, *intended]))
-    while waiting:
+    while read:
         fresh = []
-        read = await subjects.read(waiting)
         names: Mapping[str, str] = {}
         if rules.role_map.reads_names:
             names = await subjects.likes({group for subject in read for group in subject.groups})
@@ -172,7 +177,8 @@ async def gather(
             persons[subject.id] = person
             fresh.append(person)
             refusals += [refusal] if refusal else []
-        waiting = [i for i in await _sharing(subjects, rules, fresh) if i not in persons]
+        sharing = await _sharing(subjects, rules, fresh)
+        read = await subjects.read([i for i in sharing if i not in persons])
     wanted = {person.want.name for person in persons.values()}
     for name in strays:
         if name not in wanted and name not in intents:
@@ -182,7 +188,7 @@ async def gather(
     # A name that is acknowledged for one and only intended for another is still the first one's:
     # nobody knows whether its user was replaced before the crash.
     applied = {person.applied: i for i, person in known.items() if person.applied is not None}
-    return People(known, tuple(refusals), intents).told(applied)
+    return People(known, tuple(refusals), intents, held).told(applied)
 
 
 def _person(
@@ -224,6 +230,5 @@ async def _sharing(subjects: Subjects, rules: Rules, persons: Sequence[Person]) 
     wanted = [p.want.name for p in persons if p.want.name and p.want.name not in p.candidates]
     left = [name for p in persons for name in p.candidates if name != p.want.name]
     user_names = [found for name in left if (found := rules.user_name_behind(name)) is not None]
-    holders = await subjects.holders(wanted)
-    owners = await subjects.named(user_names)
+    holders, owners = await asyncio.gather(subjects.holders(wanted), subjects.named(user_names))
     return dict.fromkeys([*holders.values(), *sorted(owners)])

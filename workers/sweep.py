@@ -86,10 +86,12 @@ async def _tend(
     store = LaneStore(drainer.link, tenant, target)
     if care.leavers:
         drainer.see_out(tenant, target)
-    if care.seq < max(care.cursor, drainer.heights.get(str(store), 0)):
-        drainer.wake(tenant, target)  # Redis has lost events; whoever takes the lane tells
-    elif new and care.config != setup.digest:
-        drainer.wake(tenant, target)  # whoever takes the lane compares, and goes through it
+    if care.seq < max(care.cursor, drainer.heights.get(str(store), 0)) or (
+        new and care.config != setup.digest
+    ):
+        # Redis has lost events, or the file is another: whoever takes the lane finds out.
+        await store.ask()
+        drainer.wake(tenant, target)
     elif not care.is_resyncing and _is_due(drainer, tenant, target, care):
         drainer.look(tenant, target, care)
     elif care.due:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from app.clock import Clock
-from app.directory.facts import Access, DeadLetter, Fact, Facts
+from app.directory.facts import FACTS_PER_CALL, Access, DeadLetter, Fact, Facts
 from app.directory.facts import Statement as Told
 from app.directory.lanes import Letter
 from app.errors import StatementRefused, TargetError
@@ -133,11 +133,24 @@ class Witness:
 
     async def flush(self) -> None:
         """Have everything that was heard on Redis's disk. Raises DirectoryUnavailable."""
+        self._end()
+        await self._record()
+
+    async def last_words(self) -> list[bytes | str | int]:
+        """Return what was heard, for the acknowledgement to keep; what is too much for that is on
+        Redis's disk by now. Raises DirectoryUnavailable.
+        """
+        self._end()
+        if len(self._heard) > FACTS_PER_CALL:
+            await self._record()
+        heard, self._heard = self._heard, []
+        return self.facts.arguments(heard)
+
+    def _end(self) -> None:
         for told in self._announced.values():
             unsent = msgspec.structs.replace(told, version=told.version + 1, result="unsent")
             self._heard.append(unsent)
         self._announced.clear()
-        await self._record()
 
     async def _record(self) -> None:
         heard, self._heard = self._heard, []

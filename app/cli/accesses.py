@@ -84,20 +84,19 @@ class _Lane:
         self._group_names: dict[str, str] = {}
 
     async def show(self, user: str | None, told: Told) -> None:
-        held = await self._holds.all()
         count = 0
         async for ids, others in self._parts(user):
             people = await gather(
                 self._subjects,
                 self._setup.rules,
                 ids,
-                held=held,
+                holds=self._holds,
                 now_s=Clock().now_ms() / 1000,
             )
             asked = set(ids)
             persons = {i: p for i, p in people.persons.items() if i in asked}
             actual = await self._look(people, others)
-            for row in await self._rows(persons, others, actual, held):
+            for row in await self._rows(persons, others, actual, people.held):
                 if self._role is None or row["role"] == self._role:
                     self._result.rows.append(row)
             count += len(ids)

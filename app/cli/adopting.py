@@ -81,14 +81,17 @@ async def _matches(
     target = Target(pool, setup.marker, Clock())
     vocabulary = setup.rules.role_map.vocabulary | await store.vocabulary(())
     policy = replace(setup.policy(vocabulary), consents=await store.consents())
-    held = await Holds(link, lane.tenant).all()
     walk, position, count = Walk(store, subjects, target), WALK_START, 0
     found: list[Match] = []
     while position[0] not in _OF_THE_PAST:
         part = await walk.step(position, _AT_ONCE, is_blank=False)
         position = part.reached
         people = await gather(
-            subjects, setup.rules, part.ids, held=held, now_s=Clock().now_ms() / 1000
+            subjects,
+            setup.rules,
+            part.ids,
+            holds=Holds(link, lane.tenant),
+            now_s=Clock().now_ms() / 1000,
         )
         names = people.names()
         wished = {role for p in people.persons.values() for role in p.want.roles}

@@ -38,6 +38,11 @@ class Event:
     token_id: str
     trace: str = ""
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The members that it is about."""
+        return (*self.added, *self.removed)
+
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]  # id, and fields as they lie in the stream
 

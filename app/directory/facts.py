@@ -144,7 +144,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag="dead_letter"):
 Fact = Statement | Access | Receipt | Drift | AdminAction | DeadLetter
 
 _decode = msgspec.json.Decoder(Fact).decode
-_AT_ONCE = 500
+FACTS_PER_CALL = 500
 
 
 class Facts:
@@ -168,9 +168,17 @@ class Facts:
         """
         if not self._bound:
             return
-        for start in range(0, len(facts), _AT_ONCE):
-            part = [text for fact in facts[start : start + _AT_ONCE] for text in _texts(fact)]
-            await self._link.scripts.run("record", Keys(tenant).seq, self._bound, *part)
+        for start in range(0, len(facts), FACTS_PER_CALL):
+            part = self.arguments(facts[start : start + FACTS_PER_CALL])
+            await self._link.scripts.run("record", Keys(tenant).seq, *part)
+
+    def arguments(self, facts: Sequence[Fact]) -> list[bytes | str | int]:
+        """Return `facts`, FACTS_PER_CALL at most, as a script takes them that keeps them beside
+        what they are about.
+        """
+        if not (self._bound and facts):
+            return []
+        return [self._bound, *(text for fact in facts for text in _texts(fact))]
 
     async def told(self, tenant: str, target: str, users: Collection[str]) -> dict[str, str]:
         """Return the digest of what was last told of each user's access; those told to be gone, and

@@ -5,6 +5,7 @@ Everything that a worker knows about a lane lies here, so that it may be killed 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -159,9 +160,15 @@ class LaneStore:
     async def _run(self, script: str, *args: str | bytes | int) -> Any:
         return await self._link.scripts.run(f"lane_{script}", self._keys.seq, self.target, *args)
 
-    async def acquire(self, lease_ms: int) -> Held | None:
-        """Take the lane; None if it is held, paused, or its target is given a pause."""
-        reply = await self._run("acquire", lease_ms)
+    async def _together(self, *commands: Any) -> list[Any]:
+        """Return the replies of commands that go out in one turn of the connection."""
+        return await asyncio.gather(*(self._link.call(command) for command in commands))
+
+    async def acquire(self, lease_ms: int, *, if_dirty: bool = False) -> Held | None:
+        """Take the lane; None if it is held, paused, or its target is given a pause; with
+        `if_dirty` also where there is nothing to do.
+        """
+        reply = await self._run("acquire", lease_ms, "1" if if_dirty else "0")
         if not reply:
             return None
         epoch, cursor, config, attempts, is_orphan, undecided, seq, unmarked = (
@@ -199,8 +206,11 @@ class LaneStore:
         """
         return bool(await self._run("intend", epoch, encode(dict(names)), encode(list(roles))))
 
-    async def acknowledge(self, epoch: int, batch: Acknowledgement) -> bool:
-        """Move the lane forward. False: the lease is gone.
+    async def acknowledge(
+        self, epoch: int, batch: Acknowledgement, facts: Sequence[str | bytes | int] = ()
+    ) -> bool:
+        """Move the lane forward. False: the lease is gone. `facts`: `Facts.arguments` of what the
+        ledger is to hear of the batch, which is kept in the same step, and in either case.
 
         A batch of many names is written in parts, so that no single call blocks Redis for long. The
         cursor moves with the last part; a crash before it only does the batch again.
@@ -208,12 +218,15 @@ class LaneStore:
         names = list(batch.names.items())
         while len(names) > NAMES_PER_CALL:
             part = dict(names[:NAMES_PER_CALL])
-            if not await self._acknowledge(epoch, Acknowledgement(cursor=0, names=part)):
+            one = Acknowledgement(cursor=0, names=part)
+            if not await self._acknowledge(epoch, one, facts):
                 return False
-            names = names[NAMES_PER_CALL:]
-        return await self._acknowledge(epoch, replace(batch, names=dict(names)))
+            names, facts = names[NAMES_PER_CALL:], ()
+        return await self._acknowledge(epoch, replace(batch, names=dict(names)), facts)
 
-    async def _acknowledge(self, epoch: int, batch: Acknowledgement) -> bool:
+    async def _acknowledge(
+        self, epoch: int, batch: Acknowledgement, facts: Sequence[str | bytes | int]
+    ) -> bool:
         letters = {
             i: msgspec.json.encode(x).decode() if x else False for i, x in batch.letters.items()
         }
@@ -232,7 +245,7 @@ class LaneStore:
         step = batch.resync or ResyncStep("", "")
         return bool(
             await self._run(
-                "acknowledge", epoch, batch.cursor, step.begun, step.reached, encode(work)
+                "acknowledge", epoch, batch.cursor, step.begun, step.reached, encode(work), *facts
             )
         )
 
@@ -316,10 +329,11 @@ class LaneStore:
         """Return at most `count` resources that were asked for, oldest asking first, and where a
         resync stands, "" if none is under way.
         """
-        pipe = self._link.redis.pipeline(transaction=False)
-        pipe.zrange(self._key("todo"), 0, count - 1, withscores=True)
-        pipe.hget(self._key("lane"), "resync")
-        todo, resync = await self._link.call(pipe.execute())
+        redis = self._link.redis
+        todo, resync = await self._together(
+            redis.zrange(self._key("todo"), 0, count - 1, withscores=True),
+            redis.hget(self._key("lane"), "resync"),
+        )
         return {i.decode(): int(asked) for i, asked in todo}, (resync or b"").decode()
 
     async def express(self, after: int, count: int) -> dict[str, int]:
@@ -364,11 +378,11 @@ class LaneStore:
 
     async def vocabulary(self, now: Collection[str]) -> frozenset[str]:
         """Return every role that the role map gives or has ever given; `now` is added first."""
-        pipe = self._link.redis.pipeline(transaction=False)
-        if now:
-            pipe.sadd(self._key("vocabulary"), *now)
-        pipe.smembers(self._key("vocabulary"))
-        return frozenset(r.decode() for r in (await self._link.call(pipe.execute()))[-1])
+        key, redis = self._key("vocabulary"), self._link.redis
+        known = frozenset(r.decode() for r in await self._link.call(redis.smembers(key)))  # type: ignore[arg-type]
+        if new := frozenset(now) - known:
+            await self._link.call(redis.sadd(key, *new))  # type: ignore[arg-type]
+        return known | new
 
     async def letters(self, resource_ids: Collection[str] | None = None) -> dict[str, Letter]:
         """Return the dead letters of these resources, or all of them."""
@@ -385,15 +399,15 @@ class LaneStore:
     async def braked(self, resource_ids: Sequence[str]) -> Braked:
         """Return what the brake knows about these resources, and about the lane."""
         ids = list(resource_ids)
-        pipe = self._link.redis.pipeline(transaction=False)
-        pipe.get(self._key("run"))
-        pipe.hlen(self._key("held"))
-        pipe.hexists(self._key("lane"), "blocked")
-        if ids:
-            pipe.hmget(self._key("held"), ids)
-            pipe.smismember(self._key("allowed"), ids)
-        run, count, is_blocked, *of_ids = await self._link.call(pipe.execute())
-        held, allowed = of_ids or ((), ())
+        redis, held_key, allowed_key = self._link.redis, self._key("held"), self._key("allowed")
+        of_ids = [redis.hmget(held_key, ids), redis.smismember(allowed_key, ids)] if ids else []
+        run, count, is_blocked, *found = await self._together(
+            redis.get(self._key("run")),
+            redis.hlen(held_key),
+            redis.hexists(self._key("lane"), "blocked"),
+            *of_ids,
+        )
+        held, allowed = found or ((), ())
         return Braked(
             run=run,
             held={i: raw for i, raw in zip(ids, held, strict=True) if raw},

@@ -19,12 +19,14 @@ WAIT_MS = 1000
 Timed = Callable[[str, float], None]
 
 _FOLDER = resources.files("app.directory") / "lua"
+_TELLING = frozenset({"record", "lane_acknowledge"})  # scripts that keep facts for the ledger
 
 
 @cache
 def _source(name: str) -> str:
-    shared = "_lane" if name.startswith("lane_") else "_log"
-    return "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (shared, name))
+    shared = ["_lane" if name.startswith("lane_") else "_log"]
+    shared += ["_facts"] if name in _TELLING else []
+    return "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (*shared, name))
 
 
 def untimed(_name: str, _seconds: float) -> None:

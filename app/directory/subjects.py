@@ -57,20 +57,26 @@ class Subjects:
     async def read(self, ids: Sequence[str]) -> list[Subject]:
         """Return a subject for each id, in their order."""
         subjects: list[Subject] = []
+        above: dict[str, frozenset[str]] = {}
         for start in range(0, len(ids), _AT_ONCE):
-            subjects += await self._read_some(ids[start : start + _AT_ONCE])
-        above = await self._above({group for subject in subjects for group in subject.groups})
-        if not any(above.values()):
+            some, directly = await self._read_some(ids[start : start + _AT_ONCE])
+            subjects += some
+            above |= directly
+        if not above:
             return subjects
+        above |= await self._above(set[str]().union(*above.values()) - above.keys())
         return [replace(s, groups=_closed(s.groups, above)) for s in subjects]
 
-    async def _read_some(self, ids: Sequence[str]) -> list[Subject]:
+    async def _read_some(
+        self, ids: Sequence[str]
+    ) -> tuple[list[Subject], dict[str, frozenset[str]]]:
+        """Return these, and the groups that their groups are in, where these are in any."""
         found = await self._link.scripts.read("subjects", self._keys.seq, self._target, *ids)
-        pairs, names, secrets, digests, users, agents, groups = found
+        pairs, names, secrets, digests, users, agents, groups, above = found
         links = {
             key.decode(): group.decode() for key, group in zip(pairs[::2], pairs[1::2], strict=True)
         }
-        return [
+        subjects = [
             Subject(
                 id=i,
                 kind="agent" if agent else "user",
@@ -85,6 +91,9 @@ class Subjects:
                 ids, names, secrets, digests, users, agents, groups, strict=True
             )
         ]
+        return subjects, {
+            group.decode(): frozenset(g.decode() for g in its_groups) for group, its_groups in above
+        }
 
     async def links(self) -> dict[str, str]:
         """Return the group id behind each key of the role map."""
@@ -145,15 +154,16 @@ class Subjects:
     async def below(self, ids: Sequence[str]) -> list[str]:
         """Return these ids and, where one is a group, its members, and so on downwards."""
         found = dict.fromkeys(ids)
-        waiting = await self._groups_among(list(ids))
+        waiting = await self.groups_among(list(ids))
         while waiting:
             members = await self._reader.members(waiting)
             fresh = {i: None for ids in members.values() for i in ids if i not in found}
             found |= fresh
-            waiting = await self._groups_among(list(fresh))
+            waiting = await self.groups_among(list(fresh))
         return list(found)
 
-    async def _groups_among(self, ids: Sequence[str]) -> list[str]:
+    async def groups_among(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that are groups."""
         groups: list[str] = []
         for some in chunks(ids):
             scores = await self._link.call(
@@ -187,10 +197,12 @@ class Subjects:
 
 
 def _closed(groups: frozenset[str], above: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Return `groups` and everything above them; groups in a circle are no trouble."""
+    """Return `groups` and everything above them; groups in a circle are no trouble. `above`: by
+    each group that is in some.
+    """
     closed, waiting = set(groups), list(groups)
     while waiting:
-        fresh = above[waiting.pop()] - closed
+        fresh = above.get(waiting.pop(), frozenset()) - closed
         closed |= fresh
         waiting += fresh
     return frozenset(closed)

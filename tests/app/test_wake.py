@@ -1,4 +1,4 @@
-"""Wake-ups: one job for each lane that became dirty, behind the answer, whatever Redis does."""
+"""Wake-ups: a call or a job for each lane that became dirty, behind the answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 
-from app.wake import JOB, QUEUE, Waker
+from app.wake import CALLS, JOB, QUEUE, Waker
 
 if TYPE_CHECKING:
     from tests.conftest import RedisServer
@@ -47,7 +47,7 @@ async def queue(own_redis: RedisServer) -> AsyncIterator[Callable[[], Awaitable[
     await redis.connection_pool.disconnect()
 
 
-async def test_each_lane_gets_a_job(
+async def test_each_lane_gets_a_job_where_nobody_hears_the_call(
     waker: Waker, queue: Callable[[], Awaitable[set[object]]]
 ) -> None:
     waker.wake("acme", ["main", "second"])
@@ -58,6 +58,23 @@ async def test_each_lane_gets_a_job(
         return await queue() == {("acme", "main"), ("acme", "second"), ("globex", "main")}
 
     await until(woken)
+
+
+async def test_a_call_that_somebody_hears_leaves_no_job(
+    waker: Waker, queue: Callable[[], Awaitable[set[object]]], own_redis: RedisServer
+) -> None:
+    redis = ArqRedis(ConnectionPool.from_url(own_redis.url), default_queue_name=QUEUE)
+    async with redis.pubsub(ignore_subscribe_messages=True) as calls, asyncio.timeout(10):
+        await calls.subscribe(CALLS)
+        waker.wake("acme", ["main"])
+        async for call in calls.listen():
+            assert call["data"] == b"acme/main"
+            break
+        waker.wake("acme", ["second"])
+        async for _ in calls.listen():
+            break  # sent after it: had it left a job, that would be there by now
+    await redis.connection_pool.disconnect()
+    assert await queue() == set()
 
 
 async def test_nobody_waits_and_nothing_grows_while_redis_is_gone(

@@ -23,8 +23,6 @@ from workers.access.steps import (
 from workers.clickhouse.target import Target
 from workers.witness import Witness
 
-_TOGETHER = 4  # statements that are announced to the witness in one call
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -57,13 +55,6 @@ async def apply(
     TargetUnavailable ends the run: observe and plan anew.
     """
     run = _Run(target, marker, check, log_comment, witness)
-    steps = list(steps)
-    if witness is not None:
-        ahead = [statement for step in steps for statement in render(step, marker)]
-        # All at once where they are few: whoever waits for one change does not wait for the
-        # ledger's words about each statement. Where they are many, a crash leaves one in doubt.
-        if len(ahead) <= _TOGETHER:
-            await witness.announce(ahead)
     for step in steps:
         await run.do(step)
     return (*run.users.values(), *run.roles.values())

@@ -23,11 +23,11 @@ async def look(pool: Pool, marker: str, names: Collection[str]) -> dict[str, tup
 
     Raises TargetError.
     """
-    actual = await Target(pool, marker, Clock()).observe(names, ())
+    users = await Target(pool, marker, Clock()).users(names)
     async with pool.session() as session:
         rows = await session.query(running_query(names))
     running = {user: int(count) for user, count in rows}
-    return {name: ways_in(actual.users.get(name), running.get(name, 0)) for name in names}
+    return {name: ways_in(users.get(name), running.get(name, 0)) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

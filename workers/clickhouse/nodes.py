@@ -17,6 +17,7 @@ class Nodes:
     """The servers that the configuration names for a target, each with connections of its own."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
         self._pools: Mapping[str, Pool] = {
             _told(host): Pool(replace(endpoint, hosts=(host,))) for host in endpoint.hosts
         }

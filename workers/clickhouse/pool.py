@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from asynch.cursors import Cursor
 from app.errors import StatementRefused, TargetUnavailable
 from workers.clickhouse.breaker import Breaker
 from workers.clickhouse.refusals import BROKEN, mapped, timed_out
+
+FRESH_S = 1.0  # after an answer a connection is taken to be alive for so long
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -60,6 +63,9 @@ class Session:
     def __init__(self, connection: Connection, host: tuple[str, int], query_s: float) -> None:
         self._connection, self.host, self._query_s = connection, host, query_s
         self.usable = True
+        self._answered = 0.0
+        driver: Any = connection._connection  # noqa: SLF001 - see `_ping`
+        self._ask, driver.ping = driver.ping, self._ping
 
     async def query(
         self,
@@ -103,9 +109,20 @@ class Session:
         cursor.set_query_id(query_id or new_query_id())  # type: ignore[no-untyped-call]
         return cursor
 
+    async def _ping(self) -> bool:
+        """Whether the connection lives. The driver asks before each statement, which costs a round
+        trip, and opens another if it does not.
+        """
+        driver: Any = self._connection._connection  # noqa: SLF001 - the driver has no switch
+        if time.monotonic() - self._answered < FRESH_S and driver.writer is not None:
+            closing = driver.writer.writer.transport.is_closing()
+            if not (closing or driver.reader.reader.at_eof()):
+                return True
+        return bool(await self._ask())
+
     async def _watched(self, work: Coroutine[Any, Any, T], sql: str) -> T:
         try:
-            return await _within(self._query_s, self._connection, work)
+            result = await _within(self._query_s, self._connection, work)
         except TimeoutError:
             self.usable = False
             raise timed_out("a statement", self._query_s, statement=sql) from None
@@ -116,6 +133,8 @@ class Session:
         except asyncio.CancelledError:
             self.usable = False
             raise
+        self._answered = time.monotonic()
+        return result
 
     def abort(self) -> None:
         """Close the socket without a word."""

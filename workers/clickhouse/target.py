@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal
@@ -105,6 +106,18 @@ class Target:
                 actual = with_shapes(actual, shaped, ((k, n, d) for k, n, d in rows))
         self._seen = _Seen(self._clock.monotonic(), asked, shaped, actual)
         return actual
+
+    async def users(self, names: Collection[str]) -> Mapping[str, UserState]:
+        """Return what exists of these users; few are shown one by one, since nobody tells of
+        several which one is missing.
+        """
+        async with self._pool.session() as session:
+            if len(names) <= FEW:
+                shown = [await self._shown(session, [name], "") for name in names]
+                users = [one for one in shown if one is not None]
+                if len(users) == len(names):
+                    return dict(ChainMap(*users))
+            return (await self._asked(session, sorted(names), (), "")).users
 
     def _believed(
         self, asked: frozenset[str], shaped: frozenset[RoleDefinition], names: Sequence[str]

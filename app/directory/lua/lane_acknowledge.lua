@@ -9,9 +9,11 @@
 --                letters, definitions, losses and the run are JSON texts; settled: intents that
 --                are over; spent: ids whose confirmed loss, if there was one, is on the target;
 --                ahead: revocations that were done out of turn
--- Reply  1, or 0 if the lease is gone (nothing is written; the next holder does the batch again)
+--        7… what the ledger is to hear of the batch, as _facts.lua has it; nothing without a ledger
+-- Reply  1, or 0 if the lease is gone (only the facts are written; the next holder does the batch again)
 -- An id that was asked for again after this batch read it stays on the to-do list.
 
+if ARGV[7] then keep_facts(7) end
 if not is_mine(ARGV[2]) then return 0 end
 local batch = cjson.decode(ARGV[6])
 local function each(part, put, drop)

@@ -87,6 +87,7 @@ class World:
     store: LaneStore = field(init=False)
     target: Target = field(init=False)
     heights: dict[str, int] = field(default_factory=dict)
+    is_new: bool = True
 
     def __post_init__(self) -> None:
         self.target = Target(self.pool, f"{self.tenant}_managed", Clock())
@@ -104,7 +105,10 @@ class World:
         return f"{self.tenant}__{user_name}"
 
     def configure(self, **changes: Any) -> None:
-        """Change the tenant's table, as a changed file does."""
+        """Change the tenant's table, as a changed file does; the lane is taken for it at the next
+        drain, as `tend` would see to.
+        """
+        self.is_new = True
         self.raw["tenants"][self.tenant] |= changes
         self.settings = check(Applied(self.raw, {}, ()), {}, Path())
 
@@ -153,6 +157,9 @@ class World:
 
     async def drain(self, state: str = "idle") -> list[Mapping[str, Any]]:
         """Drain until nothing is left; return a log line for each batch."""
+        if self.is_new:
+            await self.store.ask()
+        self.is_new = False
         with capture_logs() as lines:
             while await self.lane().drain():
                 pass

@@ -399,6 +399,17 @@ class TestLease:
         await world.drain()
         assert await world.held() == {"ana": {E}}
 
+    async def test_a_lane_with_nothing_to_do_is_not_taken(self, world: World) -> None:
+        await world.user("ana")
+        await world.drain()
+        before = await world.store.acquire(60_000)  # as whoever does not ask for work
+        assert before is not None
+        await world.store.release(before.epoch)
+        assert await world.lane().drain() is False
+        after = await world.store.acquire(60_000)
+        assert after is not None
+        assert after.epoch == before.epoch + 1
+
     async def test_a_holder_whose_lease_is_gone_sends_nothing_more(self, world: World) -> None:
         """Somebody else took the lane while it was away: it stops before the next statement."""
         await world.drain()
@@ -853,12 +864,12 @@ class TestConfiguration:
         lane = world.lane(drop)
         original = lane.store.acknowledge
 
-        async def acknowledge(epoch: int, batch: Any) -> bool:
+        async def acknowledge(epoch: int, batch: Any, facts: Any = ()) -> bool:
             if not dropped:
                 dropped.append(True)
                 await world.sql(f"DROP USER {name}")
                 await world.store.ask(resync=True)
-            return await original(epoch, batch)
+            return await original(epoch, batch, facts)
 
         lane.store.acknowledge = acknowledge  # type: ignore[method-assign]
         await lane.drain()

@@ -36,8 +36,8 @@ async def steps(world: World) -> list[tuple[int, str, Mapping[str, Any]]]:
     lane = world.lane(lambda *_: None)
     acknowledge = lane.store.acknowledge
 
-    async def noting(epoch: int, batch: Any) -> bool:
-        done = await acknowledge(epoch, batch)
+    async def noting(epoch: int, batch: Any, facts: Any = ()) -> bool:
+        done = await acknowledge(epoch, batch, facts)
         kind = "ahead" if batch.ahead else "turn"
         seen.append(((await world.status()).applied_seq, kind, await world.held()))
         return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -98,9 +98,9 @@ class TestLoss:
         told: list[str | None] = []
         acknowledge = lane.store.acknowledge
 
-        async def noting(epoch: int, batch: object) -> bool:
+        async def noting(epoch: int, batch: Any, facts: Any = ()) -> bool:
             told.append((await world.status()).last_error)
-            return await acknowledge(epoch, batch)  # type: ignore[arg-type]
+            return await acknowledge(epoch, batch, facts)
 
         lane.store.acknowledge = noting  # type: ignore[method-assign]
         while await lane.drain():
@@ -136,6 +136,7 @@ class TestLoss:
             world.heights.clear()
             await world.link.redis.hset(keys.lane("lane", "main"), "cursor", "3")  # type: ignore[misc]
         assert cursor == b"1"
+        await world.store.ask()  # as `tend` does, which compares the two
         with world.logs() as lines:
             while await world.lane().drain():
                 pass

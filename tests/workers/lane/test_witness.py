@@ -143,3 +143,20 @@ async def test_somebody_who_is_renamed_is_told_under_both_names(told: World) -> 
         (told.name("ana"), "gone"),
         (told.name("anna"), "active"),
     }
+
+
+async def test_the_ledger_hears_also_from_whoever_has_lost_the_lane(told: World) -> None:
+    ana = await told.user("ana")
+    lane = told.lane()
+    acknowledge = lane.store.acknowledge
+
+    async def lost(epoch: int, batch: Any, facts: Any = ()) -> bool:
+        await told.link.redis.delete(f"scim:{{{told.tenant}}}:lease:main")
+        return await acknowledge(epoch, batch, facts)
+
+    lane.store.acknowledge = lost  # type: ignore[method-assign]
+    await lane.drain()
+    assert (await told.status()).applied_seq == 0
+    done = [one for one in await facts(told, Statement) if one.resources == (ana,)]
+    assert {(one.action, one.result) for one in done} >= {("Create", "done")}
+    assert [one.resource for one in await facts(told, Access)] == [ana]
