@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from app.directory.reader import Reader
 from app.directory.record import Stored, encode
 from app.directory.staging import LARGE, PATIENCE_S, WAIT_S, Stage, StageLost, settle, too_busy
 from app.errors import DirectoryUnavailable, InvalidValue, NotFound, TooMany, Uniqueness
+from app.ids import new_id
 from app.scim.members import MemberChange
 from app.scim.text import fold
 
@@ -33,8 +33,7 @@ _TRIES = 20  # large changes of a group whose members others change
 _HOLD = 3  # tries after which the others wait
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked: kept in the event, so that every statement can be explained (promise 9).
 
     `address`, `agent`: of the client, for the ledger. `trace`: the `traceparent` of the request's
@@ -49,8 +48,7 @@ class Origin:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """A change that is durable. `seq` None: it was already so and nothing was written.
 
     `wake`: the targets whose lane was clean before; the others have been woken already.
@@ -111,8 +109,7 @@ class _Staged:
     removed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Commit:
+class _Commit(msgspec.Struct, frozen=True, kw_only=True):
     """What one call of the script `write` is given, but for the members."""
 
     kind: Kind
@@ -163,7 +160,7 @@ class Directory(Reader):
         """
         commit = _Commit(
             kind=kind,
-            id=resource_id or str(uuid.uuid4()),
+            id=resource_id or new_id(),
             expect="new",
             name=document[KINDS[kind].name],
             document=document,
@@ -172,7 +169,8 @@ class Directory(Reader):
             secret=secret,
             unanswered=unanswered,
         )
-        return await self._write(commit, MemberChange(add=tuple(members)))
+        change = MemberChange(add=tuple(members)) if members else NO_MEMBERS
+        return await self._write(commit, change)
 
     async def update(
         self,
@@ -313,7 +311,7 @@ class Directory(Reader):
             raise _Moved
         if code == b"large":
             raise _Large
-        number, created_ms, modified_ms = (int(value) for value in rest[:3])
+        number, created_ms, modified_ms = int(rest[0]), int(rest[1]), int(rest[2])
         return Committed(
             id=commit.id,
             seq=number if code == b"ok" else None,
@@ -325,17 +323,18 @@ class Directory(Reader):
 
     async def _until_free(self, script: str, arguments: Sequence[str | bytes]) -> list[Any]:
         """Return the script's reply, once no other change of many members has to end first."""
+        run, seq = self._link.scripts.run, self._keys.seq
+        reply: list[Any] = await run(script, seq, *arguments)
+        if reply[0] != b"held":
+            return reply
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    reply: list[Any] = await self._link.scripts.run(
-                        script, self._keys.seq, *arguments
-                    )
-                    if reply[0] != b"held":
-                        return reply
+                while reply[0] == b"held":
                     await asyncio.sleep(WAIT_S)
+                    reply = await run(script, seq, *arguments)
         except TimeoutError:
             raise too_busy() from None
+        return reply
 
     async def delete(
         self, kind: Kind, resource_id: str, origin: Origin, *, version: int | None = None

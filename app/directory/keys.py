@@ -64,7 +64,7 @@ The ledger's lane is one like the others, under the name `+ledger`, which no tar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -98,14 +98,13 @@ class Keys:
     """`tenant` has passed the configuration's check `[a-z0-9][a-z0-9-]{0,62}`."""
 
     tenant: str
+    prefix: str = field(init=False, repr=False)
+    seq: str = field(init=False, repr=False)
 
-    @property
-    def prefix(self) -> str:
-        return f"scim:{{{self.tenant}}}:"
-
-    @property
-    def seq(self) -> str:
-        return f"{self.prefix}seq"
+    def __post_init__(self) -> None:
+        prefix = f"scim:{{{self.tenant}}}:"
+        object.__setattr__(self, "prefix", prefix)
+        object.__setattr__(self, "seq", f"{prefix}seq")
 
     @property
     def events(self) -> str:

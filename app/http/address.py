@@ -18,9 +18,9 @@ def client_address(peer: str | None, forwarded: Sequence[str], proxies: Sequence
     stands there counts only as far as proxies of ours wrote it: read from the right, the first
     address that is no proxy is the client's; what is left of it the client may have made up.
     """
-    address = _address_of(peer or "")
-    if address is None:
-        return ""
+    address, text = _address_of(peer or "")
+    if address is None or not forwarded:
+        return text
     hops = [hop.strip() for value in forwarded for hop in value.split(",")]
     while hops and is_in(address, proxies):
         before = parse_address(hops.pop())
@@ -32,14 +32,18 @@ def client_address(peer: str | None, forwarded: Sequence[str], proxies: Sequence
 
 def is_proxy(peer: str | None, proxies: Sequence[Network]) -> bool:
     """Whether who opened the connection is a proxy of ours."""
-    address = _address_of(peer or "")
+    if not proxies:
+        return False
+    address, _ = _address_of(peer or "")
     return address is not None and is_in(address, proxies)
 
 
 # Peers are few, and call thousands of times; what headers name is anybody's, and not kept.
 @lru_cache(maxsize=4096)
-def _address_of(peer: str) -> IPv4Address | IPv6Address | None:
-    return parse_address(peer)
+def _address_of(peer: str) -> tuple[IPv4Address | IPv6Address | None, str]:
+    """Return the address, and how it is written: "" for none."""
+    address = parse_address(peer)
+    return address, "" if address is None else str(address)
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -58,5 +62,6 @@ def is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bo
 
 def user_agent(header: str | None) -> str:
     """Return what the client calls itself, as one line of text."""
-    kept = "".join(char for char in header or "" if char.isprintable())
-    return kept[:_AGENT]
+    if header is None or header.isprintable():
+        return (header or "")[:_AGENT]
+    return "".join(char for char in header if char.isprintable())[:_AGENT]

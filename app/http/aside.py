@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_MANY = 2000
+FEW = 2000
 
 
 async def aside(values: int, work: Callable[[], T]) -> T:
@@ -16,4 +16,4 @@ async def aside(values: int, work: Callable[[], T]) -> T:
 
     Many are gone through in a thread, so that other requests are answered in between.
     """
-    return await asyncio.to_thread(work) if values > _MANY else work()
+    return await asyncio.to_thread(work) if values > FEW else work()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Collection
 from http import HTTPStatus
 
@@ -26,11 +25,13 @@ from app.http.answers import Answer, error_answer
 from app.http.exchange import Exchange
 from app.http.receiver import Caller, Receiver
 from app.http.routes import OPEN, Route, find_route
+from app.ids import new_id
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-_UTF8 = re.compile(r"[^\ud800-\udfff]*")  # aiohttp reads other bytes as half surrogates
 _READS = frozenset({"GET", "HEAD"})
+_TOLD_BY_BODY = frozenset({"PATCH", "PUT"})
+_NOWHERE: tuple[str, ...] = ()
 _METHODS = _READS | {"POST", "PUT", "PATCH", "DELETE"}  # a label has few values, a client many
 
 log = structlog.get_logger()
@@ -39,14 +40,15 @@ log = structlog.get_logger()
 class Dispatch:
     """One request: `respond` answers it, whatever it is and whatever happens."""
 
-    __slots__ = ("_caller", "_id", "_receiver", "_request", "_route", "_trace")
+    __slots__ = ("_caller", "_id", "_reads", "_receiver", "_request", "_route", "_trace")
 
     def __init__(self, receiver: Receiver, request: web.BaseRequest, trace: str = "") -> None:
         """`trace`: as in `Origin`."""
-        given = request.headers.get("X-Request-Id", "")
-        self._id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+        given = request.headers.get("X-Request-Id")
+        self._id = given if given and _SANE_ID.fullmatch(given) else new_id()
         self._receiver, self._request = receiver, request
-        self._route = find_route(request.rel_url.raw_path)
+        self._route = route = find_route(request.rel_url.raw_path)
+        self._reads = request.method in _READS or (route is not None and route.is_search)
         self._caller: Caller | None = None
         self._trace = trace
 
@@ -101,17 +103,19 @@ class Dispatch:
         """
         receiver, request, headers = self._receiver, self._request, self._request.headers
         tenants, settings = receiver.tenants, receiver.settings
-        proxies = settings.receiver.trusted_proxies
-        forwarded = headers.getall("X-Forwarded-For", [])
-        address = client_address(request.remote, forwarded, proxies)
+        address = client_address(
+            request.remote,
+            headers.getall("X-Forwarded-For", _NOWHERE),
+            settings.receiver.trusted_proxies,
+        )
         token = await receiver.authenticator.check(
             tenants, route.tenant, headers.get("Authorization"), address
         )
-        if not _UTF8.fullmatch(request.raw_path):
+        if not _is_utf8(request.raw_path):
             raise InvalidSyntax("the URL is not UTF-8")
         if not receiver.durable:
             raise Unavailable("the directory has not been found durable yet, try again")
-        if not _covers(token.scopes, route, reads=self._reads(route)):
+        if not _covers(token.scopes, route, reads=self._reads):
             raise Forbidden("this token's scopes do not cover the request")
         return Caller(
             tenant=tenants[route.tenant],
@@ -126,46 +130,43 @@ class Dispatch:
 
     async def _admitted(self, caller: Caller, route: Route) -> Answer:
         """Answer, if there is room for it; of a PATCH or PUT its body tells that (`resources`)."""
-        request, pressure, tenant = self._request, self._receiver.pressure, caller.tenant.name
-        with pressure.entered(tenant, caller.settings.limits):
-            if request.method not in {"PATCH", "PUT"}:
-                revoking = request.method == "DELETE"
-                reads = self._reads(route)
-                await pressure.admit(tenant, caller.settings, revoking=revoking, reads=reads)
-            handler = route.handlers.get(request.method)
+        receiver, method, tenant = self._receiver, self._request.method, caller.tenant.name
+        pressure, settings = receiver.pressure, caller.settings
+        with pressure.entered(tenant, settings.limits):
+            if method not in _TOLD_BY_BODY:
+                revoking = method == "DELETE"
+                await pressure.admit(tenant, settings, revoking=revoking, reads=self._reads)
+            handler = route.handlers.get(method)
             if handler is not None:
-                exchange = Exchange(self._receiver, request, caller, route.endpoint, route.id)
+                exchange = Exchange(receiver, self._request, caller, route.endpoint, route.id)
                 return await handler(exchange)
             if route.handlers:
-                return _not_allowed(request.method, route.handlers)
+                return _not_allowed(method, route.handlers)
             raise NotFound("no such endpoint or resource")
-
-    def _reads(self, route: Route) -> bool:
-        return self._request.method in _READS or route.is_search
 
     def _note(self, answer: Answer, duration_s: float) -> None:
         """Count the answer, and write one line about it."""
-        receiver, request, caller = self._receiver, self._request, self._caller
+        metrics, caller = self._receiver.metrics, self._caller
         tenant, endpoint = self.asked
-        if caller is not None and self._route is not None:
-            self._note_of(tenant, self._route, answer.status)
-        method = request.method if request.method in _METHODS else "other"
-        metrics = receiver.metrics
-        metrics.requests.add(method, endpoint, answer.status.value)
+        if caller is not None:
+            self._note_of(tenant, answer.status)
+        method = self._request.method if self._request.method in _METHODS else "other"
+        status = answer.status.value
+        metrics.requests.add(method, endpoint, status)
         metrics.request_seconds.observe(duration_s, method, endpoint)
         log.info(
             "request.answered",
             tenant=tenant,
             method=method,
             resource=endpoint,
-            status=answer.status.value,
+            status=status,
             request_id=self._id,
             seq=answer.headers.get("X-Event-Seq"),
             token=caller.token.id if caller else None,
             duration_s=round(duration_s, 4),
         )
 
-    def _note_of(self, tenant: str, route: Route, status: HTTPStatus) -> None:
+    def _note_of(self, tenant: str, status: HTTPStatus) -> None:
         """Count a request to its tenant, and note that the tenant's provider is there."""
         refused = status >= HTTPStatus.BAD_REQUEST
         failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -173,14 +174,25 @@ class Dispatch:
         metrics = self._receiver.metrics
         metrics.tenant_requests.add(metrics.tenant(tenant), result)
         gone = self._request.method == "DELETE" and status == HTTPStatus.NOT_FOUND  # as wanted
-        write, refused = not self._reads(route), refused and not gone
-        self._receiver.activity.note(tenant, write=write, refused=refused)
+        refused = refused and not gone
+        self._receiver.activity.note(tenant, write=not self._reads, refused=refused)
 
 
 def _not_allowed(method: str, allowed: Collection[str]) -> Answer:
     answer = error_answer(MethodNotAllowed(f"{method} is not allowed here"))
     answer.headers["Allow"] = ",".join(sorted(allowed))
     return answer
+
+
+def _is_utf8(url: str) -> bool:
+    """Whether the parser found text: it reads other bytes as half surrogates."""
+    if url.isascii():
+        return True
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _covers(scopes: Collection[str], route: Route, *, reads: bool) -> bool:
@@ -198,9 +210,10 @@ def _root(request: web.BaseRequest, settings: Settings) -> str:
 
 def _scheme(request: web.BaseRequest, settings: Settings) -> str:
     """Return what the client spoke: a proxy that ends TLS tells, if it is one of ours."""
+    if not is_proxy(request.remote, settings.receiver.trusted_proxies):
+        return request.scheme
     told = request.headers.get("X-Forwarded-Proto", "").strip().lower()
-    is_ours = is_proxy(request.remote, settings.receiver.trusted_proxies)
-    return told if is_ours and told in {"http", "https"} else request.scheme
+    return told if told in {"http", "https"} else request.scheme
 
 
 def _host(request: web.BaseRequest, settings: Settings) -> str:

@@ -6,30 +6,15 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from app.config.settings import Limits as LimitSettings
 from app.directory.directory import NO_SECRET, Committed
 from app.directory.keys import Kind
 from app.directory.record import Stored
 from app.errors import InvalidValue, NotFound
 from app.http.receiver import Caller, Receiver
 from app.http.rendering import Renderer
-from app.scim.limits import Limits
 from app.scim.present import Selection, entity_tag, parse_selection
 from app.scim.quirks import Quirk
 from app.scim.text import fold
-
-
-def limits_of(settings: LimitSettings) -> Limits:
-    return Limits(
-        max_name_length=settings.max_name_length,
-        max_attribute_length=settings.max_attribute_length,
-        max_values=settings.max_values,
-        max_members=settings.max_members,
-        max_document_depth=settings.max_json_depth,
-        max_patch_operations=settings.max_patch_operations,
-        max_filter_length=settings.max_filter_length,
-        max_filter_depth=settings.max_filter_depth,
-    )
 
 
 class Endpoint:
@@ -43,7 +28,7 @@ class Endpoint:
         self.resource_type = self.tenant.types[kind]
         self.directory = self.tenant.directory
         self.settings = caller.settings.limits
-        self.limits = limits_of(self.settings)
+        self.limits = self.tenant.limits
 
     def renderer(self, attributes: str | None = None, excluded: str | None = None) -> Renderer:
         """Return what makes answers with these attributes. Raises InvalidValue."""
@@ -51,14 +36,7 @@ class Endpoint:
         return self.selecting(selection)
 
     def selecting(self, selection: Selection) -> Renderer:
-        return Renderer(
-            directory=self.directory,
-            types=self.tenant.types,
-            kind=self.kind,
-            base_url=self.caller.base_url,
-            selection=selection,
-            lanes=self.tenant.lanes,
-        )
+        return Renderer(self.tenant.sources[self.kind], self.caller.base_url, selection)
 
     async def stored(self, resource_id: str) -> Stored:
         found = await self.directory.get(self.kind, resource_id)

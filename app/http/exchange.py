@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from aiohttp import web
 
 from app.http.receiver import Caller, Receiver
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """`endpoint`, `id`: what the path names, such as `Users` and one of them; "" for nothing."""
 
     receiver: Receiver

@@ -45,6 +45,9 @@ class Preconditions:
             raise PreconditionFailed("the resource has a version that If-None-Match names")
 
 
+NO_PRECONDITIONS = Preconditions()
+
+
 def parse_preconditions(match: Sequence[str], none_match: Sequence[str]) -> Preconditions:
     """Return what the header lines ask for."""
     return Preconditions(_tags(match), _tags(none_match))

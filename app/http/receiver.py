@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from app.clock import Clock
 from app.config.nodes import with_servers
 from app.config.rolemap import RoleMap
@@ -22,12 +24,14 @@ from app.http.auth import Authenticator
 from app.http.pressure import Pressure
 from app.http.progress import Lanes
 from app.http.quirks import QuirkCounter
+from app.http.rendering import Source
 from app.http.unanswered import Unanswered
 from app.http.uses import TokenUses
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
 from app.metrics.fleet import Fleet
 from app.scim.attribute import ResourceType
+from app.scim.limits import Limits
 from app.scim.password import Hasher
 from app.wake import Waker
 
@@ -39,8 +43,9 @@ if TYPE_CHECKING:
 class Tenant:
     """A tenant as requests see it. `verified_domains`: folded; empty means that any is taken.
 
-    `types`: the resource types that it has, with the extensions that it declares. `hasher`: what
-    passwords become, None where the tenant's users have none.
+    `types`: the resource types that it has, with the extensions that it declares; `sources`: what
+    answers about them are made of. `hasher`: what passwords become, None where the tenant's users
+    have none.
     """
 
     name: str
@@ -48,26 +53,49 @@ class Tenant:
     role_map: RoleMap
     verified_domains: frozenset[str]
     types: Mapping[Kind, ResourceType]
+    sources: Mapping[Kind, Source]
+    limits: Limits
     hasher: Hasher | None
     lanes: Lanes
 
 
 def build_tenants(settings: Settings, link: Link) -> dict[str, Tenant]:
-    ledger = settings.ledger is not None
+    ledger, limits = settings.ledger is not None, _limits(settings)
     tenants = settings.tenants.items()
-    return {name: _tenant(name, tenant, link, ledger=ledger) for name, tenant in tenants}
+    return {name: _tenant(name, tenant, link, limits, ledger=ledger) for name, tenant in tenants}
 
 
-def _tenant(name: str, configured: Configured, link: Link, *, ledger: bool) -> Tenant:
-    types = configured.resource_types
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        max_name_length=limits.max_name_length,
+        max_attribute_length=limits.max_attribute_length,
+        max_values=limits.max_values,
+        max_members=limits.max_members,
+        max_document_depth=limits.max_json_depth,
+        max_patch_operations=limits.max_patch_operations,
+        max_filter_length=limits.max_filter_length,
+        max_filter_depth=limits.max_filter_depth,
+    )
+
+
+def _tenant(
+    name: str, configured: Configured, link: Link, limits: Limits, *, ledger: bool
+) -> Tenant:
+    named = configured.resource_types
+    types = {kind: named[of.type] for kind, of in KINDS.items() if of.type in named}
+    directory = Directory(link, name, configured.targets, ledger=ledger)
+    lanes = Lanes([LaneStore(link, name, target) for target in configured.targets])
     return Tenant(
         name=name,
-        directory=Directory(link, name, configured.targets, ledger=ledger),
+        directory=directory,
         role_map=RoleMap.of(configured),
         verified_domains=frozenset(configured.verified_domains),
-        types={kind: types[of.type] for kind, of in KINDS.items() if of.type in types},
+        types=types,
+        sources={kind: Source(directory, types, kind, lanes) for kind in types},
+        limits=limits,
         hasher=configured.hasher,
-        lanes=Lanes([LaneStore(link, name, target) for target in configured.targets]),
+        lanes=lanes,
     )
 
 
@@ -111,8 +139,7 @@ class Receiver:
             self.replace(self.configured)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks, once the token has been checked; `settings`: those it was checked under.
 
     `address`, `agent`: where the request came from, and what the client calls itself. `trace`: as

@@ -18,41 +18,57 @@ from app.scim.present import EVERYTHING, Selection, present
 _DERIVED = ("members", "groups")
 
 
-class Renderer:
-    """`selection`: the attributes that answers have (RFC 7644 §3.9)."""
+class Source:
+    """What answers about one kind of a tenant's resources are made of, whoever asks.
+
+    `derived`: the attribute of `_DERIVED` that the kind has, if it has one.
+    """
+
+    __slots__ = (
+        *("directory", "types", "kind", "lanes", "resource_type", "derived"),
+        *("_applied", "_shows_applied"),
+    )
 
     def __init__(
         self,
-        *,
         directory: Directory,
         types: Mapping[Kind, ResourceType],
         kind: Kind,
-        base_url: str,
-        selection: Selection,
         lanes: Lanes,
     ) -> None:
-        self._directory = directory
-        self._types = types
-        self._kind = kind
-        self._resource_type = types[kind]
-        self._base_url = base_url
-        self._selection = selection
-        self._lanes = lanes
-        extension = self._resource_type.known_schema(APPLIED_URN)
-        self._shows_applied = extension is not None and any(
-            selection.shows(APPLIED_URN, attribute) for attribute in extension.attributes
-        )
-        self._derived_name = next(filter(self._resource_type.attribute, _DERIVED), None)
+        self.directory, self.types, self.kind, self.lanes = directory, types, kind, lanes
+        self.resource_type = types[kind]
+        self.derived = next(filter(self.resource_type.attribute, _DERIVED), None)
+        self._applied = self.resource_type.known_schema(APPLIED_URN)
+        self._shows_applied = self._is_applied_in(EVERYTHING)
+
+    def shows_applied(self, selection: Selection) -> bool:
+        """Whether answers say how far targets are."""
+        return self._shows_applied if selection is EVERYTHING else self._is_applied_in(selection)
+
+    def _is_applied_in(self, selection: Selection) -> bool:
+        attributes = () if self._applied is None else self._applied.attributes
+        return any(selection.shows(APPLIED_URN, attribute) for attribute in attributes)
+
+
+class Renderer:
+    """`selection`: the attributes that answers have (RFC 7644 §3.9)."""
+
+    __slots__ = ("_base_url", "_selection", "_shows_applied", "_source")
+
+    def __init__(self, source: Source, base_url: str, selection: Selection) -> None:
+        self._source, self._base_url, self._selection = source, base_url, selection
+        self._shows_applied = source.shows_applied(selection)
 
     def location(self, resource_id: str) -> str:
-        return self._location(self._kind, resource_id)
+        return self._location(self._source.kind, resource_id)
 
     def _location(self, kind: Kind, resource_id: str) -> str:
-        return f"{self._base_url}{self._types[kind].endpoint}/{resource_id}"
+        return f"{self._base_url}{self._source.types[kind].endpoint}/{resource_id}"
 
     async def created(self, committed: Committed, document: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a POST. Nobody could put a new resource into a group yet."""
-        if self._derived_name == "groups" and committed.seq and not self._shows_applied:
+        if self._source.derived == "groups" and committed.seq and not self._shows_applied:
             return self._present(_stored(committed, document), {**document, "groups": []})
         return await self.written(committed, document)
 
@@ -67,11 +83,11 @@ class Renderer:
         """
         documents = (
             await self._derived(stored)
-            if self._derived_name is not None and self._selection.wants(self._derived_name)
+            if self._source.derived is not None and self._selection.wants(self._source.derived)
             else [s.document for s in stored]
         )
         if self._shows_applied:
-            progress = await self._lanes.progress([s.id for s in stored])
+            progress = await self._source.lanes.progress([s.id for s in stored])
             documents = [
                 {**d, APPLIED_URN: applied(s.version, progress[s.id])}
                 for s, d in zip(stored, documents, strict=True)
@@ -87,7 +103,7 @@ class Renderer:
         """
         documents = (
             await self._derived(stored, deciding)
-            if self._derived_name in names
+            if self._source.derived in names
             else [s.document for s in stored]
         )
         if META.name in names:
@@ -98,7 +114,7 @@ class Renderer:
         self, stored: Stored, document: Mapping[str, Any], selection: Selection | None = None
     ) -> dict[str, Any]:
         return present(
-            self._resource_type,
+            self._source.resource_type,
             document,
             resource_id=stored.id,
             location=self.location(stored.id),
@@ -113,19 +129,19 @@ class Renderer:
     ) -> list[dict[str, Any]]:
         """Return documents with members or groups; of the members only those in `deciding`."""
         ids = [s.id for s in stored]
-        name = self._derived_name or ""
+        name = self._source.derived or ""
         if name == "groups":
             lists = await self._groups(ids)
         elif deciding is None:
             lists = await self._members(ids)
         else:
-            found = await self._directory.members_among(ids, sorted(deciding))
+            found = await self._source.directory.members_among(ids, sorted(deciding))
             lists = {group: [{"value": m} for m in members] for group, members in found.items()}
         return [{**s.document, name: lists[s.id]} for s in stored]
 
     async def _groups(self, user_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        groups_of = await self._directory.groups_of(user_ids)
-        groups = await self._directory.get_many("group", _distinct(groups_of.values()))
+        groups_of = await self._source.directory.groups_of(user_ids)
+        groups = await self._source.directory.get_many("group", _distinct(groups_of.values()))
         return {
             user: [
                 {
@@ -142,9 +158,9 @@ class Renderer:
 
     async def _members(self, group_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """Return each group's members; one that we do not know yet is shown as it was sent."""
-        members_of = await self._directory.members(group_ids)
+        members_of = await self._source.directory.members(group_ids)
         ids = _distinct(members_of.values())
-        kinds = await self._directory.kinds(ids)
+        kinds = await self._source.directory.kinds(ids)
         return await aside(
             len(ids),
             lambda: {
@@ -154,12 +170,12 @@ class Renderer:
         )
 
     def _member(self, member: str, kind: Kind | None) -> dict[str, Any]:
-        if kind is None or kind not in self._types:
+        if kind is None or kind not in self._source.types:
             return {"value": member}
         return {
             "value": member,
             "$ref": self._location(kind, member),
-            "type": self._types[kind].name,
+            "type": self._source.types[kind].name,
         }
 
 

@@ -10,7 +10,7 @@ from app.http.answers import Answer, answer
 from app.http.bodies import digest, parse_json, read_body
 from app.http.endpoint import Endpoint
 from app.http.exchange import Exchange
-from app.http.preconditions import Preconditions, parse_preconditions
+from app.http.preconditions import NO_PRECONDITIONS, Preconditions, parse_preconditions
 from app.http.pressure import revokes
 from app.http.search import search
 from app.http.writes import Write, Written
@@ -45,7 +45,7 @@ def _write(exchange: Exchange, body: bytes = b"") -> Write:
     return Write(
         endpoint=_endpoint(exchange),
         origin=exchange.caller.origin(digest(exchange.request, body)),
-        preconditions=_preconditions(exchange) if exchange.id else Preconditions(),
+        preconditions=_preconditions(exchange) if exchange.id else NO_PRECONDITIONS,
         attributes=_names(exchange, "attributes"),
         excluded=_names(exchange, "excludedAttributes"),
         values=len(body) // _SHORTEST_VALUE,
@@ -54,7 +54,8 @@ def _write(exchange: Exchange, body: bytes = b"") -> Write:
 
 def _names(exchange: Exchange, parameter: str) -> str | None:
     """Return a list of names: some clients repeat the parameter instead of a comma."""
-    given = exchange.request.query.getall(parameter, [])
+    request = exchange.request
+    given = request.query.getall(parameter, []) if request.query_string else []
     return ",".join(given) if given else None
 
 

@@ -6,9 +6,10 @@ Paths are taken apart instead of being tried one by one: their form says what th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import unquote
+
+import msgspec
 
 from app.http import bulk, discovery, ops, probes, resources
 from app.http.answers import Answer
@@ -62,8 +63,7 @@ OPEN: Mapping[str, Callable[[Receiver], Awaitable[Answer]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What a path names. `handlers`: by method, none where there is nothing.
 
     `endpoint`, `id`: "" where the path has none. `is_search`: a POST there only reads

@@ -8,16 +8,17 @@ request come here alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+
+import msgspec
 
 from app.directory.directory import NO_MEMBERS, Committed, Origin, OwnWrite, Stale
 from app.directory.record import Stored
 from app.directory.staging import too_busy
-from app.http.aside import aside
+from app.http.aside import FEW, aside
 from app.http.endpoint import Endpoint
-from app.http.preconditions import Preconditions
+from app.http.preconditions import NO_PRECONDITIONS, Preconditions
 from app.http.rendering import Renderer
 from app.http.unanswered import Key
 from app.scim.members import MemberChange
@@ -31,8 +32,7 @@ _FEW_MEMBERS = 100
 _EMPTY = MemberChange(replace=())
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a write makes of a resource. `secret` as in Directory."""
 
     document: dict[str, Any]
@@ -45,8 +45,7 @@ class Change:
 Decide = Callable[[Stored], Change]
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """The answer to a write; `body` None for an answer without one.
 
     `created`: of a creation, what `Unanswered` is told when the answer has been sent.
@@ -59,8 +58,7 @@ class Written:
     created: Key | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One write. `attributes`, `excluded`: which of them the answer has (§3.9).
 
     `values`: about how many values the body may hold.
@@ -68,7 +66,7 @@ class Write:
 
     endpoint: Endpoint
     origin: Origin
-    preconditions: Preconditions = field(default_factory=Preconditions)
+    preconditions: Preconditions = NO_PRECONDITIONS
     attributes: str | None = None
     excluded: str | None = None
     values: int = 0
@@ -78,6 +76,8 @@ class Write:
 
     async def _parsed(self, body: object) -> tuple[Parsed, MemberChange | None]:
         """Return the whole resource that a POST or PUT describes."""
+        if self.values <= FEW:
+            return self._read(body)
         return await aside(self.values, lambda: self._read(body))
 
     def _read(self, body: object) -> tuple[Parsed, MemberChange | None]:

@@ -19,6 +19,11 @@ Returned = Literal["always", "never", "default", "request"]
 Uniqueness = Literal["none", "server", "global"]
 
 
+def _shown_whole(attributes: Iterable[Attribute]) -> frozenset[str]:
+    shown = (a for a in attributes if a.returned in {"always", "default"} and a.whole)
+    return frozenset(a.name for a in shown)
+
+
 class Part(NamedTuple):
     """An attribute of an object that a client sent. `name`: as it was sent.
 
@@ -158,12 +163,14 @@ class Schema:
     announced: bool = True
     keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
     required: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    shown: frozenset[str] = field(init=False, repr=False, compare=False)
     names: Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(urn.lower() for urn in (self.id, *self.aliases)))
         required = tuple(a.name for a in self.attributes if a.required)
         object.__setattr__(self, "required", required)
+        object.__setattr__(self, "shown", _shown_whole(self.attributes))
         object.__setattr__(self, "names", Names(self.attributes))
 
     def attribute(self, name: str) -> Attribute | None:
@@ -176,7 +183,8 @@ class ResourceType:
     """A resource type of RFC 7643 §6: its endpoint, its schema and the extensions that it takes.
 
     `core`: the common attributes of §3.1 and those of `schema`, in the order in which documents
-    hold them. `urns`: of its schemas as they are written today.
+    hold them. `urns`: of its schemas as they are written today. `shown`, as in Schema: the names of
+    attributes that an answer has as they are, unless it is asked for others.
     """
 
     name: str
@@ -186,6 +194,7 @@ class ResourceType:
     extensions: tuple[Schema, ...] = ()
     core: tuple[Attribute, ...] = field(init=False, repr=False, compare=False)
     urns: frozenset[str] = field(init=False, repr=False, compare=False)
+    shown: frozenset[str] = field(init=False, repr=False, compare=False)
     names: Names = field(init=False, repr=False, compare=False)
     _schemas: Mapping[str, Schema] = field(init=False, repr=False, compare=False)
 
@@ -195,6 +204,7 @@ class ResourceType:
         urns = frozenset(schema.id for schema in (self.schema, *self.extensions))
         object.__setattr__(self, "urns", urns)
         object.__setattr__(self, "core", core)
+        object.__setattr__(self, "shown", _shown_whole(core))
         object.__setattr__(self, "names", Names(core, self.extensions))
         object.__setattr__(self, "_schemas", MappingProxyType(schemas))
 

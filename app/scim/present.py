@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from app.errors import InvalidValue
@@ -95,23 +96,27 @@ def present(
     last_modified_ms: int,
     attributes: Selection = EVERYTHING,
 ) -> dict[str, Any]:
-    """Return the resource as it is sent: `schemas` first, then `id`, `meta` last.
+    """Return the resource as it is sent: `schemas` and `id` first.
 
     `document` may have read-only attributes that are kept elsewhere (a user's `groups`, a group's
     `members`). `schemas` lists what the answer really holds. Nothing in `document` is changed, and
     the answer shares parts with it.
     """
-    answer: dict[str, Any] = {SCHEMAS.name: []}
-    extended = dict(document) | {
-        ID.name: resource_id,
-        META.name: {
-            "resourceType": resource_type.name,
-            "created": timestamp(created_ms),
-            "lastModified": timestamp(last_modified_ms),
-            "location": location,
-            "version": entity_tag(version),
-        },
+    created = timestamp(created_ms)
+    meta = {
+        "resourceType": resource_type.name,
+        "created": created,
+        "lastModified": created if last_modified_ms == created_ms else timestamp(last_modified_ms),
+        "location": location,
+        "version": entity_tag(version),
     }
+    answer: dict[str, Any] = {SCHEMAS.name: [], ID.name: resource_id}
+    if attributes is EVERYTHING and _is_shown_whole(resource_type, document):
+        answer.update(document)
+        answer[SCHEMAS.name] = schemas_of(resource_type, document)
+        answer[META.name] = meta
+        return answer
+    extended = {**document, ID.name: resource_id, META.name: meta}
     answer |= _shown(resource_type.core, extended, "", attributes)
     for schema in resource_type.extensions:
         if schema.id in document:
@@ -122,10 +127,24 @@ def present(
     return answer
 
 
+def _is_shown_whole(resource_type: ResourceType, document: Mapping[str, Any]) -> bool:
+    """Whether an answer that nobody has chosen the attributes of is all of the document."""
+    names = document.keys() - resource_type.shown
+    for schema in resource_type.extensions:
+        if schema.id in names and schema.shown.issuperset(document[schema.id]):
+            names.discard(schema.id)
+    return not names
+
+
 def timestamp(ms: int) -> str:
     """Return milliseconds since 1970 as `2026-01-31T09:30:00.000Z`."""
     seconds, fraction = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{fraction:03d}Z"
+    return f"{_second(seconds)}.{fraction:03d}Z"
+
+
+@lru_cache(maxsize=4096)  # what is made or changed together is of few seconds
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def entity_tag(version: int) -> str:

@@ -7,6 +7,7 @@ really there. Equal states are equal as JSON text, and a document read again is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,7 +146,7 @@ def _refuse_changes(
                 raise Mutability(f"{join(where, attribute.name)}: can't be changed once it is set")
 
 
-def schemas_of(resource_type: ResourceType, document: dict[str, Any]) -> list[str]:
+def schemas_of(resource_type: ResourceType, document: Mapping[str, Any]) -> list[str]:
     """Return the URNs of the schemas that a document really has attributes of."""
     present = (schema.id for schema in resource_type.extensions if schema.id in document)
     return [resource_type.schema.id, *present]
