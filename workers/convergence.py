@@ -525,6 +525,8 @@ class Convergence:
         if records:
             self.lease.check()
             await self.store.keep_adopted({n: _encode(r).decode() for n, r in records.items()})
+            if self.witness is not None:
+                await self.witness.keep_adopted(records)
         return records
 
     async def _note(self, steps: Sequence[UserStep], wanted: Sequence[Wanted]) -> dict[str, str]:

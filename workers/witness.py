@@ -9,11 +9,11 @@ from typing import Literal
 import msgspec
 
 from app.clock import Clock
-from app.directory.facts import FACTS_PER_CALL, Access, DeadLetter, Fact, Facts
+from app.directory.facts import FACTS_PER_CALL, Access, DeadLetter, Fact, Facts, adoption
 from app.directory.facts import Statement as Told
 from app.directory.lanes import Letter
 from app.errors import StatementRefused, TargetError
-from workers.access.model import Actual, Door, UserState
+from workers.access.model import Actual, Adopted, Door, UserState
 from workers.access.statements import Statement, masked
 from workers.access.steps import ROLE_STEPS, Rename
 from workers.batch import Span
@@ -24,6 +24,7 @@ _MOST_SEQS = 400  # of one statement; it may be about 200 users
 _SHOWN = 4000  # characters of a statement that the ledger keeps
 
 _STRAY = "stray:"
+_encode = msgspec.json.encode
 
 
 @dataclass(slots=True)
@@ -130,6 +131,17 @@ class Witness:
                 self._heard.append(
                     dead_letter(before[resource_id], self.target, "resolved", now_ms)
                 )
+
+    async def keep_adopted(self, records: Mapping[str, Adopted]) -> None:
+        """Have the ledger keep what users are before they are adopted, by name; on Redis's disk
+        before the first statement about them.
+        """
+        self._heard += (
+            adoption(self.target, name, one.entity, _encode(one).decode(), self.clock.now_ms())
+            for name, one in records.items()
+            if self.facts.are_kept
+        )
+        await self._record()
 
     async def flush(self) -> None:
         """Have everything that was heard on Redis's disk. Raises DirectoryUnavailable."""

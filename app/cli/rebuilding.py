@@ -75,7 +75,7 @@ async def _restored(
 
     targets = settings.tenants[tenant].targets
     try:
-        await restore(link, tenant, targets, found.history, progress)
+        await restore(link, tenant, targets, found, progress)
     except NotEmpty as error:
         raise click.ClickException(
             f"{error}: a rebuild is for an empty Redis; name that one in [redis] url"

@@ -123,6 +123,23 @@ class AdminAction(msgspec.Struct, frozen=True, kw_only=True, tag="admin_action")
     at_ms: int
 
 
+ADOPTION_KEPT = "adoption.kept"
+
+
+def adoption(target: str, user: str, entity: str, record: str, at_ms: int) -> AdminAction:
+    """Return what the ledger keeps of a user that is about to be adopted: `record`, JSON, says what
+    it was, and gives it back after a loss of Redis. `entity`: the user's id there.
+    """
+    return AdminAction(
+        id=f"{target}/{user}/{entity}",
+        action=ADOPTION_KEPT,
+        actor="worker",
+        subject=user,
+        detail=_encode({"target": target, "record": record}).decode(),
+        at_ms=at_ms,
+    )
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, tag="dead_letter"):
     """What became of a dead letter. `id`: `LETTER_ID/CHANGE/ATTEMPTS/AT_MS`."""
 

@@ -85,6 +85,19 @@ class Restoring:
                 pipe.zadd(self._keys.pending, unknown)
             await self._link.call(pipe.execute())
 
+    async def adoptions(
+        self, target: str, records: Mapping[str, str], consents: Mapping[str, str]
+    ) -> None:
+        """Put back what users of a target were before they were adopted, and what was said of them,
+        both by name.
+        """
+        pipe = self._link.redis.pipeline(transaction=True)
+        if records:
+            pipe.hset(self._keys.lane("adopted", target), mapping=dict(records))
+        if consents:
+            pipe.hset(self._keys.lane("consents", target), mapping=dict(consents))
+        await self._link.call(pipe.execute())
+
     async def end(
         self,
         links: Mapping[str, str],

@@ -10,6 +10,7 @@ from app.clock import Clock
 from app.directory.keys import Kind
 from app.directory.link import Link
 from app.directory.restoring import Past, Restoring
+from workers.ledger.adoptions import Adoptions, read_adoptions
 from workers.ledger.chain import Break, Verification
 from workers.ledger.history import History, Resource
 from workers.ledger.rows import EVENT_COLUMNS, parse_event
@@ -22,11 +23,14 @@ Progress = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class Read:
-    """What the ledger has of a tenant. `breaks`: where its chain does not hold."""
+    """What the ledger has of a tenant. `breaks`: where its chain does not hold. `adoptions`: by
+    target.
+    """
 
     history: History = field(default_factory=History)
     verification: Verification = field(default_factory=Verification)
     breaks: list[Break] = field(default_factory=list)
+    adoptions: dict[str, Adoptions] = field(default_factory=dict)
 
 
 async def read_history(store: Store, tenant: str, progress: Progress, *, aged: bool) -> Read:
@@ -37,16 +41,18 @@ async def read_history(store: Store, tenant: str, progress: Progress, *, aged: b
         read.breaks += read.verification.check(events)
         read.history.apply(events)
         progress("events", read.verification.checked)
+    read.adoptions = await read_adoptions(store, tenant)
     return read
 
 
 async def restore(
-    link: Link, tenant: str, targets: Sequence[str], history: History, progress: Progress
+    link: Link, tenant: str, targets: Sequence[str], found: Read, progress: Progress
 ) -> None:
     """Write the directory into an empty Redis, and have lanes go through it.
 
     Raises NotEmpty, DirectoryUnavailable; after the latter it may be run again.
     """
+    history = found.history
     restoring = Restoring(link, tenant)
     await restoring.begin(history.seq)
     resources = history.ordered()
@@ -61,6 +67,8 @@ async def restore(
             }
             await restoring.members(resource.id, resource.members, waiting)
         progress("resources", start + len(some))
+    for target, adoptions in found.adoptions.items():
+        await restoring.adoptions(target, adoptions.records, adoptions.consents)
     await restoring.end(
         history.links,
         history.likes,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
+from app.cli.actions import record_action
+from app.clock import Clock
 from app.directory.directory import Directory
 from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneStore
 from app.scim.members import MemberChange
 from tests.workers.ledger.conftest import ORIGIN, Command, Told
+from workers.access.model import Adopted
 from workers.access.statements.quoting import quote_literal
 from workers.ledger.chain import Verification
+from workers.witness import Witness
 
 # What belongs to the directory itself; the rest of a tenant's keys are streams, lanes and tokens.
 PARTS = (
@@ -230,3 +236,27 @@ async def test_a_link_that_was_made_without_an_event_is_rebuilt_too(
     await lose(told)
     assert (await rebuild())[0] == 0
     assert await directory(told) == before
+
+
+async def test_what_adopted_users_were_is_known_after_a_rebuild(told: Told, rebuild: Any) -> None:
+    await told.user("ana")
+    lane = LaneStore(told.link, told.tenant, "main")
+    witness = Witness(
+        told.facts, told.tenant, "main", 1, spans={}, requests=(), cursor=1, clock=Clock()
+    )
+    for entity in ("first", "second"):  # another user of the name, later
+        record = Adopted(entity=entity, roles=("own",), hosts=("10.0.0.0/8",))
+        await lane.keep_adopted({"ana": msgspec.json.encode(record).decode()})
+        await witness.keep_adopted({"ana": record})
+    for action, name in (("adopted", "ana"), ("adopted", "bo"), ("given_back", "bo")):
+        await lane.consent([name], "yes" if action == "adopted" else "no")
+        await record_action(
+            told.link, told.settings, told.tenant, f"user.{action}", subject=name, target="main"
+        )
+        await asyncio.sleep(0.002)  # actions have the time of their millisecond
+    await told.write()
+    before = await lane.adopted(["ana"]), await lane.consents()
+    assert ("second" in before[0]["ana"], before[1]) == (True, {"ana": "yes", "bo": "no"})
+    await lose(told)
+    assert (await rebuild())[0] == 0
+    assert (await lane.adopted(["ana"]), await lane.consents()) == before
