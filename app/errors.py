@@ -16,7 +16,8 @@
     │  ├─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
     │  └─ LaterLayout             its data is of a later version: the program does not start
     ├─ LaneError
-    │  └─ LeaseLost               stop, write nothing more
+    │  ├─ LeaseLost               stop, write nothing more
+    │  └─ LaneStopped             the process ends: hand the lane back before its next statement
     └─ TargetError                code, statement
        ├─ TargetUnavailable       back off, the whole lane
        └─ StatementRefused        split, then park the guilty resource
@@ -227,6 +228,10 @@ class LeaseLost(LaneError):
     def __init__(self, lane: str, epoch: int) -> None:
         super().__init__(f"lease of lane {lane} is gone (epoch {epoch})")
         self.lane, self.epoch = lane, epoch
+
+
+class LaneStopped(LaneError):
+    """The process ends: the lane is handed back before its next statement, with work left."""
 
 
 class TargetError(ClickHouseScimError):

@@ -70,6 +70,8 @@ class Drainer:
         self._paces: dict[tuple[str, str], Pace] = {}
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
+        self._draining: set[asyncio.Task[None]] = set()
+        self._rests = False
         self._slots = asyncio.Semaphore(LANES_AT_ONCE)
         self._of_target: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(LANES_OF_A_TARGET)
@@ -115,9 +117,20 @@ class Drainer:
         lane = tenant, target
         if lane in self._again:
             self._again[lane] = True
-        elif self.setup(tenant, target) is not None:
+        elif not self._rests and self.setup(tenant, target) is not None:
             self._again[lane] = False
-            self._tasks.create_task(self._drain(tenant, target), name=f"lane {tenant}/{target}")
+            name = f"lane {tenant}/{target}"
+            task = self._tasks.create_task(self._drain(tenant, target), name=name)
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
+
+    async def rest(self, within_s: float) -> None:
+        """Take up nothing more, and let each lane end with the statement that it is at; return when
+        all have, or after `within_s`.
+        """
+        self._rests = True
+        if self._draining:
+            await asyncio.wait(self._draining, timeout=within_s)
 
     def look(self, tenant: str, target: str, care: LaneCare) -> None:
         """Have the lane's target looked at for drift, which must not hold up whoever asks."""
@@ -147,7 +160,7 @@ class Drainer:
         lane = tenant, target
         try:
             more = True
-            while more or self._again[lane]:
+            while (more or self._again[lane]) and not self._rests:
                 self._again[lane] = False
                 # In turns: a lane with a backlog waits behind the others.
                 async with self._of_target[target], self._slots:
@@ -157,7 +170,7 @@ class Drainer:
 
     async def _drain_once(self, tenant: str, target: str) -> bool:
         setup = self.setup(tenant, target)
-        if setup is None:
+        if setup is None or self._rests:
             return False
         lane = Lane(
             setup=setup,
@@ -171,6 +184,7 @@ class Drainer:
             tracing=self.tracing,
             heights=self.heights,
             pace=self._paces.setdefault((tenant, target), Pace()),
+            stops=lambda: self._rests,
         )
         more = await lane.drain()
         if lane.has_leavers:

@@ -26,13 +26,19 @@ from app.directory.leavers import Leavers
 from app.directory.link import Link
 from app.directory.purges import Purges
 from app.directory.subjects import Subjects
-from app.errors import DirectoryUnavailable, LeaseLost, TargetError, TargetUnavailable
+from app.errors import (
+    DirectoryUnavailable,
+    LaneStopped,
+    LeaseLost,
+    TargetError,
+    TargetUnavailable,
+)
 from app.metrics.declared import NO_CODE, Metrics
 from workers.batch import Batch, Pace, Work
 from workers.brake import Brake, settle
 from workers.clickhouse.target import Target
 from workers.convergence import Convergence, Outcome
-from workers.lease import Lease
+from workers.lease import Lease, never
 from workers.leaving import Farewell
 from workers.letters import park
 from workers.setup import Setup
@@ -74,6 +80,7 @@ class Lane:
     """One (tenant, target), for as long as it takes to drain it once.
 
     `heights`: the last event that this process has seen of each lane, which Redis must not lose.
+    `stops`: whether the process is about to end; then the statement under way is the last one.
     `has_leavers`: whether somebody has to be seen out afterwards.
     """
 
@@ -88,6 +95,7 @@ class Lane:
     tracing: Tracing | None = None
     heights: dict[str, int] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
+    stops: Callable[[], bool] = never
     has_leavers: bool = False
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
@@ -118,6 +126,7 @@ class Lane:
             self.settings.lease_seconds,
             sent_at=sent_at,
             clock=self.clock,
+            stops=self.stops,
         )
         progress = Progress(held.cursor, held.attempts, is_undecided=held.is_undecided)
         progress.is_unmarked = held.is_unmarked
@@ -127,6 +136,8 @@ class Lane:
         except LeaseLost as error:
             self._tell("lane.left", error)
             await self._suspect(lease, progress)
+        except LaneStopped:
+            await self._release(held.epoch)  # every statement was answered: nothing is on its way
         except (TargetError, DirectoryUnavailable) as error:
             await self._suspect(lease, progress)
             await self._back_off(held.epoch, progress, error)
@@ -196,6 +207,8 @@ class Lane:
                 case "lost":
                     lease.require(False)
                 case "more":
+                    if self.stops():
+                        raise LaneStopped(str(self.store))
                     if self.clock.monotonic() - started > SLICE_S:
                         await self.store.release(lease.epoch)
                         return True

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from app.clock import Clock
 from app.directory.lanes import LaneStore
-from app.errors import DirectoryUnavailable, LeaseLost
+from app.errors import DirectoryUnavailable, LaneStopped, LeaseLost
+
+
+def never() -> bool:
+    return False
 
 
 class Lease:
@@ -23,15 +27,27 @@ class Lease:
     """
 
     def __init__(
-        self, store: LaneStore, epoch: int, lease_s: float, *, sent_at: float, clock: Clock
+        self,
+        store: LaneStore,
+        epoch: int,
+        lease_s: float,
+        *,
+        sent_at: float,
+        clock: Clock,
+        stops: Callable[[], bool] = never,
     ) -> None:
+        """`stops`: whether the process is about to end."""
         self.epoch = epoch
-        self._store, self._lease_s, self._clock = store, lease_s, clock
+        self._store, self._lease_s, self._clock, self._stops = store, lease_s, clock, stops
         self._expires_at = sent_at + lease_s
         self.is_used = False
 
     def check(self) -> None:
-        """Raise LeaseLost if it has run out. Called before each statement (promise 7)."""
+        """Raise LeaseLost if it has run out, LaneStopped if the process is to end. Called before
+        each statement (promise 7).
+        """
+        if self._stops():
+            raise LaneStopped(str(self._store))
         if self._clock.monotonic() >= self._expires_at:
             raise LeaseLost(str(self._store), self.epoch)
         self.is_used = True

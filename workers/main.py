@@ -30,6 +30,8 @@ from workers.sweep import sweep, tend, trim_logs
 if TYPE_CHECKING:
     from app.tracing.spans import Tracing
 
+REST_S = 3.0  # for the statements under way; what is left is cancelled, and all is over in 5 s
+
 log = structlog.get_logger()
 
 
@@ -73,7 +75,8 @@ async def serve(
                 _run(drainer, url, password, allow_volatile_redis=allow_volatile_redis)
             )
             await stop.wait()
-            raise _Stopped  # the group then cancels every lane, and waits for it
+            await drainer.rest(REST_S)
+            raise _Stopped  # the group then cancels what is left, and waits for it
     log.info("worker.stopped")
 
 

@@ -14,7 +14,10 @@ CHANGES = 400  # the same with thousands takes minutes and finds the same
 GROUPS = ("Data Analysts", "Data Engineers", "Business Intelligence", "Marketing", "Everyone")
 
 
-@pytest.mark.parametrize("part", ["receiver", "worker", "redis", "clickhouse"])
+PARTS = ("receiver", "worker", "redis", "clickhouse")
+
+
+@pytest.mark.parametrize("part", PARTS)
 async def test_a_kill_amid_changes_loses_nothing_that_was_acknowledged(
     world: World, company: type[Company], by_hand: type[ByHand], part: str
 ) -> None:
@@ -29,9 +32,11 @@ async def test_a_kill_amid_changes_loses_nothing_that_was_acknowledged(
         while people.done < half:
             assert not changing.done()
             await asyncio.sleep(0)
+        others = {one: world.pid(one) for one in PARTS if one != part}
         await world.kill(part)
 
     assert (await world.idle()).dead_letters == 0
+    assert {one: world.pid(one) for one in others} == others  # it takes none of them with it
     assert await people.differences_in_directory() == []
     assert people.differences_on_target(world.view(), await world.access()) == []
     assert await world.leftovers() == {}

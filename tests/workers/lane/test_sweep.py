@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clock import Clock
+from app.config.settings import WorkerSettings
+from app.directory.keys import Keys
 from app.directory.leavers import Leavers
 from app.wake import Waker
 from workers import sweep as sweeping
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.workers.lane.conftest import World
 
 E = "employee"
+SLOWEST = 1.25  # of a sweep's pauses, as a part of `sweep_seconds`
 
 
 @asynccontextmanager
@@ -72,8 +75,23 @@ async def applied(world: World, seq: int) -> None:
 
 
 async def test_a_change_that_nobody_was_woken_for_is_applied(world: World) -> None:
+    assert WorkerSettings().sweep_seconds * SLOWEST <= 2
     await world.user("ana")
     async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer))):
+        await applied(world, 1)
+    assert await world.held() == {"ana": {E}}
+
+
+async def test_the_lane_of_a_killed_worker_moves_on_within_ten_seconds(world: World) -> None:
+    """The time that its lease has left goes by at once here."""
+    settings, lease = WorkerSettings(), Keys(world.tenant).lane("lease", "main")
+    await world.user("ana")
+    assert await world.store.acquire(round(settings.lease_seconds * 1000)) is not None
+    left_s = await world.link.redis.pttl(lease) / 1000
+    assert left_s + settings.sweep_seconds * SLOWEST < 10
+    async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer))):
+        assert await world.held() == {}
+        await world.link.redis.pexpire(lease, 1)
         await applied(world, 1)
     assert await world.held() == {"ana": {E}}
 
