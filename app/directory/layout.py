@@ -23,6 +23,12 @@ _AGAIN_S = wait_random(0.1, 0.4)
 log = structlog.get_logger()
 
 
+async def read_layout(link: Link) -> int:
+    """Return the layout that is noted; of an empty Redis the one that this version would note."""
+    noted = await link.call(link.redis.get(KEY))
+    return LAYOUT if noted is None else int(noted)
+
+
 async def admit_layout(
     link: Link, *, layout: int = LAYOUT, steps: Mapping[int, Step] = STEPS
 ) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.clock import Clock
+from app.directory.layout import LAYOUT, read_layout
 from app.directory.link import Link, read_setting
 from app.doctor.clocks import judge_clock
 from app.doctor.finding import Finding, fail, ok, warn
@@ -39,10 +40,10 @@ class RedisFacts:
 async def examine_redis(link: Link, where: str, clock: Clock) -> list[Finding]:
     """Return the findings about the Redis at `where`; one that can't be asked is a finding."""
     try:
-        facts = await _read(link, clock)
+        facts, layout = await _read(link, clock), await read_layout(link)
     except DirectoryUnavailable as error:
         return [_unreachable(where, str(error))]
-    return list(judge_redis(where, facts))
+    return [*judge_redis(where, facts), judge_layout(where, layout)]
 
 
 async def _read(link: Link, clock: Clock) -> RedisFacts:
@@ -152,6 +153,25 @@ def _room(where: str, info: Mapping[str, Any]) -> Finding:
         f"{used / 2**20:.0f} of {most / 2**20:.0f} MiB are used; a full one refuses writes",
         "raise maxmemory, or give the machine more memory",
     )
+
+
+def judge_layout(where: str, noted: int) -> Finding:
+    """Return what to think of data of this layout."""
+    if noted > LAYOUT:
+        return fail(
+            "redis layout",
+            where,
+            f"its data is of a later version (layout {noted}, this one knows {LAYOUT})",
+            "start that version, or go back to a backup of before",
+        )
+    if noted < LAYOUT:
+        return warn(
+            "redis layout",
+            where,
+            f"its data is of an earlier version (layout {noted}, this one writes {LAYOUT})",
+            "start a receiver or a worker of this version: it brings the data forward",
+        )
+    return ok("redis layout", where, "its data is laid out as this version does it")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from app.cli.main import main
 from app.clock import Clock
 from app.config.privileges import parse_privilege
 from app.directory.keys import Keys
+from app.directory.layout import KEY, LAYOUT
 from app.directory.link import connect
 from app.directory.tokens import create
 from app.sandbox.ports import choose_ports
@@ -142,6 +143,18 @@ async def test_a_redis_that_would_forget_is_found_and_the_setting_named(
     assert code == 1
     assert list(wrong(rows)) == [check]
     assert mend in wrong(rows)[check]["mend"]
+
+
+async def test_data_of_a_later_version_is_found(
+    patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = connect(patient.redis)
+    await link.redis.set(KEY, LAYOUT + 1)
+    await link.close()
+    code, rows = run(patient.write(), capsys)
+    found = wrong(rows)["redis layout"]
+    assert (code, found["status"]) == (1, "fail")
+    assert "start that version" in found["mend"]
 
 
 async def test_a_redis_with_another_password_is_found(

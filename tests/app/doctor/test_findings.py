@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from app.directory.layout import LAYOUT
 from app.directory.tokens import TokenRecord
 from app.doctor.clocks import judge_clock
-from app.doctor.directory import RedisFacts, judge_redis
+from app.doctor.directory import RedisFacts, judge_layout, judge_redis
 from app.doctor.finding import Status
 from app.doctor.tokens import judge_tokens
 
@@ -134,3 +135,10 @@ def test_a_tenant_needs_a_token_that_lasts(
     (found,) = judge_tokens("acme", tokens, NOW_MS)
     assert found.status is status
     assert mend in found.mend
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(-1, Status.WARN), (0, Status.OK), (1, Status.FAIL)])
+def test_an_earlier_layout_is_brought_forward_and_a_later_one_is_not(
+    ahead: int, status: Status
+) -> None:
+    assert judge_layout("redis://r", LAYOUT + ahead).status is status
