@@ -14,7 +14,8 @@
     │  ├─ DirectoryUnavailable    Redis did not answer: 503 and Retry-After; outcome unknown
     │  ├─ TooManyTokens           the tenant has enough tokens of this kind
     │  ├─ VolatileRedis           Redis would lose what it acknowledged: the program does not start
-    │  └─ LaterLayout             its data is of a later version: the program does not start
+    │  ├─ LaterLayout             its data is of a later version: the program does not start
+    │  └─ Misplaced               tenants lie on another Redis: the program does not start
     ├─ LaneError
     │  ├─ LeaseLost               stop, write nothing more
     │  └─ LaneStopped             the process ends: hand the lane back before its next statement
@@ -213,6 +214,10 @@ class VolatileRedis(DirectoryError):
 
 class LaterLayout(DirectoryError):
     """The data in Redis is laid out as a later version does; the message says what to do."""
+
+
+class Misplaced(DirectoryError):
+    """Directories lie on another Redis than the configuration says; the message says what to do."""
 
 
 class LaneError(ClickHouseScimError):

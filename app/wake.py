@@ -8,16 +8,18 @@ each worker's sweep finds dirty lanes that nobody holds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import structlog
 from arq.connections import ArqRedis
-from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
+from app.config.redis import RedisSettings, parse_url
 from app.directory.answered import answered
-from app.directory.link import CONNECT_S
+from app.directory.pools import make_pool
+from app.directory.shards import place
 from app.errors import DirectoryUnavailable
 
 QUEUE = "clickhouse-scim:lanes"
@@ -27,20 +29,38 @@ CALLS = "clickhouse-scim:calls"  # a channel; a call is TENANT/TARGET
 log = structlog.get_logger()
 
 
-def connect_queue(url: str, password: str | None, connections: int) -> ArqRedis:
-    """Return the queue's Redis; end it with `aclose(close_connection_pool=True)`.
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Where wake-ups go: to the Redis of `[redis.queue]`, else each to that of its tenant.
 
-    Without `socket_timeout`, which would now and then swallow a cancellation: see `answered`.
+    `urls`: by the name that tenants are placed by.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        socket_connect_timeout=CONNECT_S,
-        socket_timeout=None,
-        socket_keepalive=True,
-        **({} if password is None else {"password": password}),
-    )
-    return ArqRedis(pool, default_queue_name=QUEUE)
+
+    urls: Mapping[str, str]
+    password: str | None = field(repr=False)
+    sentinel_password: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, redis: RedisSettings) -> Queues:
+        urls = redis.places if redis.queue is None else (redis.queue.url,)
+        account = redis if redis.queue is None else redis.queue
+        sentinel = redis.sentinel.secret() if redis.sentinel else None
+        return cls({parse_url(url).name: url for url in urls}, account.secret(), sentinel)
+
+    def name(self, tenant: str) -> str:
+        """Return where the wake-ups of a tenant go."""
+        return place(tenant, list(self.urls))
+
+    def connect(self, name: str, connections: int) -> ArqRedis:
+        """Return that Redis; end it with `aclose(close_connection_pool=True)`."""
+        pool = make_pool(
+            parse_url(self.urls[name]),
+            self.password,
+            self.sentinel_password,
+            max_connections=connections,
+            socket_keepalive=True,
+        )
+        return ArqRedis(pool, default_queue_name=QUEUE)
 
 
 async def send(redis: ArqRedis, tenant: str, target: str) -> None:
@@ -52,19 +72,43 @@ async def send(redis: ArqRedis, tenant: str, target: str) -> None:
 class Waker:
     """Enqueues wake-ups behind the answer: a request never waits for them, nor fails with them."""
 
-    def __init__(self, url: str, password: str | None = None) -> None:
-        self._redis = connect_queue(url, password, 4)
-        self._lanes: dict[tuple[str, str], None] = {}
-        self._some = asyncio.Event()
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+        self._lines = {name: _Line(queues.connect(name, 4)) for name in queues.urls}
+        self._of: dict[str, _Line] = {}
 
     def wake(self, tenant: str, targets: Sequence[str]) -> None:
         """Have a worker look at these lanes soon. Never waits, and holds each lane once."""
+        line = self._of.get(tenant)
+        if line is None:
+            line = self._of[tenant] = self._lines[self._queues.name(tenant)]
+        line.add(tenant, targets)
+
+    async def run(self) -> None:
+        """Send wake-ups until cancelled, to each Redis by itself. One task owns this: `main`."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, line in self._lines.items():
+                tasks.create_task(line.run(), name=f"wake-ups at {name}")
+
+    async def close(self) -> None:
+        for line in self._lines.values():
+            await line.close()
+
+
+class _Line:
+    """The wake-ups for one Redis."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+        self._lanes: dict[tuple[str, str], None] = {}
+        self._some = asyncio.Event()
+
+    def add(self, tenant: str, targets: Sequence[str]) -> None:
         for target in targets:
             self._lanes[tenant, target] = None
             self._some.set()
 
     async def run(self) -> None:
-        """Send wake-ups until cancelled. One task owns this; see `main`."""
         while True:
             await self._some.wait()
             self._some.clear()

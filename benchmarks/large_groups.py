@@ -109,7 +109,7 @@ def receive(config: str, port: int, pipe: Connection) -> None:
 async def _receive(config: Path, port: int, pipe: Connection) -> None:
     configure_logs(level=logging.WARNING)
     receiver = build_receiver(load(config, {}), allow_volatile_redis=False)
-    receiver.durable = True
+    receiver.admitted |= set(receiver.shards.links.values())
     bare = web.Application(client_max_size=2**30)
     bare.router.add_put("/", _bare)
     runners = [make_runner(receiver), web.AppRunner(bare, access_log=None)]

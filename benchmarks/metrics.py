@@ -16,6 +16,7 @@ from app.config.load import load
 from app.config.settings import Settings
 from app.directory.activity import Window, note_activity
 from app.directory.link import connect
+from app.directory.shards import alone
 from app.directory.tokens import create
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
@@ -42,8 +43,8 @@ async def measure(url: str, tenants: int) -> None:
     for name in settings.tenants:
         await create(link, name, now_ms=now_ms, expires_in_s=86400)
         await note_activity(link, name, Window(now_ms, now_ms))
-    metrics = Metrics(settings.tenants)
-    exposition = Exposition(link, Fleet(link, metrics, "receiver", clock), clock)
+    metrics, shards = Metrics(settings.tenants), alone(link)
+    exposition = Exposition(shards, Fleet(shards, metrics, "receiver", clock), clock)
     started, cpu = time.monotonic(), time.process_time()
     text = await exposition.render(settings)
     print(

@@ -17,8 +17,9 @@ from tenacity import (
 
 from app.clock import Clock
 from app.directory.holds import Hold, Holds
-from app.directory.lanes import ROLE, Braked, LaneStore, Letter
+from app.directory.lanes import ROLE, Braked, LaneStore, Letter, made_by
 from app.directory.purges import Purges
+from app.directory.shards import Shards
 from app.directory.subjects import Subjects
 from app.errors import TargetUnavailable
 from workers.access.model import Actual, Adopted, Foreign, Policy, RoleDefinition, Wanted
@@ -131,6 +132,7 @@ class Convergence:
     """
 
     setup: Setup
+    shards: Shards
     store: LaneStore
     subjects: Subjects
     holds: Holds
@@ -387,7 +389,11 @@ class Convergence:
         """
         here = {name: actual.roles.get(name) for name in self.setup.definitions}
         names = {name for name, role in here.items() if role is not None and not role.marked}
-        return await self.store.made_by(self.setup.partners, names) if names else set()
+        made: set[str] = set()
+        if names:
+            for link, partners in self.shards.by_link(self.setup.partners).items():
+                made |= await made_by(link, self.setup.target, partners, names - made)
+        return made
 
     def _has_lost_a_race(self, actual: Actual, outcome: Outcome) -> bool:
         """Whether a role is refused only since another tenant made it a moment earlier."""

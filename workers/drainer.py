@@ -18,6 +18,7 @@ from app.config.target import Host
 from app.directory.facts import Facts
 from app.directory.lanes import LaneCare
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.errors import DirectoryUnavailable
 from app.metrics.declared import Metrics
 from workers.batch import Pace
@@ -47,12 +48,13 @@ class Drainer:
     LANES_OF_A_TARGET to each target; of those that wait each gets its turn for SLICE_S.
 
     `configured` is the file, `settings` that with the servers that were found in clusters.
-    `generation` grows when either is replaced. `heights`: see `Lane`.
+    `generation` grows when either is replaced. `heights`: see `Lane`. `closed`: what is not (yet)
+    to be worked on; no lane there is drained.
     """
 
     def __init__(
         self,
-        link: Link,
+        shards: Shards,
         settings: Settings,
         *,
         clock: Clock,
@@ -61,12 +63,13 @@ class Drainer:
         metrics: Metrics | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        self.link, self.settings, self.clock, self.rng = link, settings, clock, rng
+        self.shards, self.settings, self.clock, self.rng = shards, settings, clock, rng
         self.configured = settings
         self.metrics = metrics or Metrics(settings.tenants)
         self.tracing = tracing
         self.generation = 1
         self.heights: dict[str, int] = {}
+        self.closed: set[Link] = set()
         self._paces: dict[tuple[str, str], Pace] = {}
         self._tasks = tasks
         self._again: dict[tuple[str, str], bool] = {}
@@ -117,7 +120,7 @@ class Drainer:
         lane = tenant, target
         if lane in self._again:
             self._again[lane] = True
-        elif not self._rests and self.setup(tenant, target) is not None:
+        elif self._may_drain(tenant) and self.setup(tenant, target) is not None:
             self._again[lane] = False
             name = f"lane {tenant}/{target}"
             task = self._tasks.create_task(self._drain(tenant, target), name=name)
@@ -132,6 +135,9 @@ class Drainer:
         if self._draining:
             await asyncio.wait(self._draining, timeout=within_s)
 
+    def _may_drain(self, tenant: str) -> bool:
+        return not self._rests and self.shards.of(tenant) not in self.closed
+
     def look(self, tenant: str, target: str, care: LaneCare) -> None:
         """Have the lane's target looked at for drift, which must not hold up whoever asks."""
         setup, lane = self.setup(tenant, target), (tenant, target)
@@ -144,7 +150,7 @@ class Drainer:
             async with self._looks:
                 look = Look(
                     setup=setup,
-                    link=self.link,
+                    shards=self.shards,
                     pool=self._pool(setup.target),
                     fingerprints=self._fingerprints_of(setup),
                     settings=self.settings,
@@ -174,12 +180,12 @@ class Drainer:
             return False
         lane = Lane(
             setup=setup,
-            link=self.link,
+            shards=self.shards,
             target=self._target(setup),
             settings=self.settings.worker,
             clock=self.clock,
             rng=self.rng,
-            facts=Facts(self.link, self.settings.ledger),
+            facts=Facts(self.shards.of(tenant), self.settings.ledger),
             metrics=self.metrics,
             tracing=self.tracing,
             heights=self.heights,
@@ -199,11 +205,12 @@ class Drainer:
             self._tasks.create_task(self._see_out(setup), name=f"leavers of {tenant}/{target}")
 
     async def _see_out(self, setup: Setup) -> None:
+        link = self.shards.of(setup.tenant)
         doorman = Doorman(
             setup=setup,
-            link=self.link,
+            link=link,
             nodes=self._nodes_of(setup.target),
-            facts=Facts(self.link, self.settings.ledger),
+            facts=Facts(link, self.settings.ledger),
             clock=self.clock,
             tracing=self.tracing,
         )

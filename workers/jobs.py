@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from app.wake import CALLS, JOB, QUEUE, connect_queue
+from app.wake import CALLS, JOB, QUEUE, Queues
 from workers.drainer import Drainer
 
 POLL_S = 0.02  # arq's own is 0.5 s
@@ -28,14 +28,14 @@ async def drain(ctx: dict[str, Any], tenant: str, target: str) -> None:
     drainer.wake(tenant, target)
 
 
-async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
-    """Take jobs until cancelled.
+async def take_jobs(drainer: Drainer, queues: Queues, name: str) -> None:
+    """Take jobs from one of the queues until cancelled.
 
     arq's worker dies with its connection to Redis, so a new one follows each that died.
     """
     pause_s = _FIRST_S
     while True:
-        redis = connect_queue(url, password, 10)
+        redis = queues.connect(name, 10)
         worker = _worker(drainer, redis)
         try:
             await worker.async_run()
@@ -54,10 +54,10 @@ async def take_jobs(drainer: Drainer, url: str, password: str | None) -> None:
         await asyncio.sleep(pause_s)
 
 
-async def hear_calls(drainer: Drainer, url: str, password: str | None) -> None:
+async def hear_calls(drainer: Drainer, queues: Queues, name: str) -> None:
     """Wake the lanes that are called, until cancelled: asking for jobs takes longer than that."""
     while True:
-        redis = connect_queue(url, password, 10)
+        redis = queues.connect(name, 10)
         try:
             async with redis.pubsub(ignore_subscribe_messages=True) as calls:
                 await calls.subscribe(CALLS)

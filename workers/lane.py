@@ -25,6 +25,7 @@ from app.directory.lanes import RESYNC_DONE, Acknowledgement, Held, LaneStore
 from app.directory.leavers import Leavers
 from app.directory.link import Link
 from app.directory.purges import Purges
+from app.directory.shards import Shards
 from app.directory.subjects import Subjects
 from app.errors import (
     DirectoryUnavailable,
@@ -85,7 +86,7 @@ class Lane:
     """
 
     setup: Setup
-    link: Link
+    shards: Shards
     target: Target
     settings: WorkerSettings
     clock: Clock
@@ -97,11 +98,13 @@ class Lane:
     pace: Pace = field(default_factory=Pace)
     stops: Callable[[], bool] = never
     has_leavers: bool = False
+    link: Link = field(init=False)
     store: LaneStore = field(init=False)
     subjects: Subjects = field(init=False)
 
     def __post_init__(self) -> None:
         tenant, target = self.setup.tenant, self.setup.target
+        self.link = self.shards.of(tenant)
         self.store = LaneStore(self.link, tenant, target)
         self.subjects = Subjects(self.link, tenant, target)
 
@@ -254,6 +257,7 @@ class Lane:
         )
         convergence = Convergence(
             setup=self.setup,
+            shards=self.shards,
             store=self.store,
             subjects=self.subjects,
             holds=Holds(self.link, self.setup.tenant),

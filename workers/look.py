@@ -13,7 +13,7 @@ from app.directory.facts import Drift as DriftFact
 from app.directory.facts import Facts
 from app.directory.holds import Holds
 from app.directory.lanes import LaneCare, LaneStore
-from app.directory.link import Link
+from app.directory.shards import Shards
 from app.errors import DirectoryUnavailable, StatementRefused, TargetError
 from app.metrics.declared import Metrics
 from workers.access.drift import Difference
@@ -40,7 +40,7 @@ class Look:
     """
 
     setup: Setup
-    link: Link
+    shards: Shards
     pool: Pool
     fingerprints: Fingerprints
     settings: Settings
@@ -50,7 +50,7 @@ class Look:
     async def take(self, care: LaneCare) -> bool:
         """Look, unless another worker does; return whether the lane has got something to do."""
         setup = self.setup
-        store = LaneStore(self.link, setup.tenant, setup.target)
+        store = LaneStore(self.shards.of(setup.tenant), setup.tenant, setup.target)
         try:
             if not await store.claim_look(care.resynced_ms, self.clock.now_ms()):
                 return False
@@ -82,7 +82,7 @@ class Look:
         done = await self._rehearsed()
         found = drift_of(done).differences
         for hold in done.holds:
-            await Holds(self.link, store.tenant).put(hold, self.setup.siblings)
+            await Holds(self.shards.of(store.tenant), store.tenant).put(hold, self.setup.siblings)
         log.info(
             "drift.compared",
             tenant=store.tenant,
@@ -112,7 +112,7 @@ class Look:
     async def _rehearsed(self) -> Rehearsed:
         return await rehearse(
             self.setup,
-            self.link,
+            self.shards,
             self.pool,
             clock=self.clock,
             most=MOST,
@@ -146,7 +146,7 @@ class Look:
             )
             for one in found
         ]
-        await Facts(self.link, self.settings.ledger).record(store.tenant, facts)
+        await Facts(self.shards.of(store.tenant), self.settings.ledger).record(store.tenant, facts)
 
 
 def key_of(difference: Difference) -> str:

@@ -16,6 +16,7 @@ from app.directory.holds import Hold, Holds
 from app.directory.lanes import RESYNC_DONE, LaneStore
 from app.directory.link import Link
 from app.directory.purges import Purges
+from app.directory.shards import Shards
 from app.directory.subjects import Subject, Subjects
 from app.errors import StatementRefused
 from workers.access.guard import NOTHING, Tally, balance
@@ -61,7 +62,7 @@ class Rehearsed:
 
 async def rehearse(
     setup: Setup,
-    link: Link,
+    shards: Shards,
     pool: Pool,
     *,
     at_once: int = AT_ONCE,
@@ -75,6 +76,7 @@ async def rehearse(
     resources were looked at. Memory grows with what would change: `most` ends it early, when so
     many users and roles would. Raises TargetError, DirectoryUnavailable.
     """
+    link = shards.of(setup.tenant)
     store = _Store(link, setup.tenant, setup.target)
     subjects = _Subjects(link, store)
     done = Rehearsed()
@@ -85,6 +87,7 @@ async def rehearse(
         store.likes = await store.likable(role_map.reads)
     convergence = Convergence(
         setup=setup,
+        shards=shards,
         store=store,
         subjects=subjects,
         holds=_Holds(link, setup.tenant, done),

@@ -38,7 +38,7 @@ async def _find(drainer: Drainer, told: dict[str, str]) -> dict[str, str]:
     configured = drainer.configured
     found = await ask_for_servers(configured, drainer.settings)
     servers = {target: one.servers for target, one in found.items()}
-    await note_servers(drainer.link, configured, servers, drainer.clock.now_ms())
+    await note_servers(drainer.shards, configured, servers, drainer.clock.now_ms())
     await _follow(drainer)
     failures = {
         f"{target}@{node}": str(error)
@@ -53,4 +53,4 @@ async def _find(drainer: Drainer, told: dict[str, str]) -> dict[str, str]:
 
 async def _follow(drainer: Drainer) -> None:
     now_ms = drainer.clock.now_ms()
-    await drainer.join(await read_servers(drainer.link, drainer.configured, now_ms))
+    await drainer.join(await read_servers(drainer.shards, drainer.configured, now_ms))

@@ -17,6 +17,7 @@ import structlog
 from app.directory.events import trim
 from app.directory.keys import LEDGER, Keys
 from app.directory.lanes import LaneCare, LaneStore, dirty_lanes, read_care
+from app.directory.link import Link
 from app.errors import DirectoryUnavailable
 from app.rounds import Rounds
 from workers.drainer import Drainer
@@ -32,16 +33,17 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-async def sweep(drainer: Drainer) -> None:
-    """Drain every lane that is dirty and not held, every `sweep_seconds`, until cancelled."""
+async def sweep(drainer: Drainer, link: Link) -> None:
+    """Drain every lane there that is dirty and not held, every `sweep_seconds`, until cancelled."""
     rounds = Rounds[str]()
     while True:
         every_s = drainer.settings.worker.sweep_seconds
         most = max(1, round(SWEPT_A_SECOND * every_s))
         try:
-            everybody = list(drainer.settings.tenants)
-            for tenants in _parts(rounds.turn(everybody, drainer.lively_tenants(), most)):
-                for lane in await dirty_lanes(drainer.link, tenants):
+            everybody = drainer.shards.on(link, drainer.settings.tenants)
+            lively = drainer.shards.on(link, drainer.lively_tenants())
+            for tenants in _parts(rounds.turn(everybody, lively, most)):
+                for lane in await dirty_lanes(link, tenants):
                     drainer.wake(*lane)
         except DirectoryUnavailable as error:
             log.warning("redis.awaited", error=str(error))
@@ -49,8 +51,8 @@ async def sweep(drainer: Drainer) -> None:
         await asyncio.sleep(every_s * drainer.rng.uniform(0.75, 1.25))
 
 
-async def tend(drainer: Drainer) -> None:
-    """Ask lanes for what no event brings, until cancelled.
+async def tend(drainer: Drainer, link: Link) -> None:
+    """Ask the lanes there for what no event brings, until cancelled.
 
     A resync where the configuration is another than the one that was applied; a look for changes
     made by others where it is time for one; another try where a revocation has failed; another look
@@ -63,8 +65,10 @@ async def tend(drainer: Drainer) -> None:
         generation, now = drainer.generation, drainer.clock.monotonic()
         revoked_at = {lane: at for lane, at in revoked_at.items() if now - at < REVOKE_AGAIN_S}
         try:
-            for lanes in _parts(rounds.turn(list(drainer.lanes()), drainer.lively(), TENDED)):
-                cares = await read_care(drainer.link, lanes, drainer.clock.now_ms())
+            here = [lane for lane in drainer.lanes() if drainer.shards.of(lane[0]) is link]
+            lively = [lane for lane in drainer.lively() if drainer.shards.of(lane[0]) is link]
+            for lanes in _parts(rounds.turn(here, lively, TENDED)):
+                cares = await read_care(link, lanes, drainer.clock.now_ms())
                 for lane, care in cares.items():
                     new, again = compared.get(lane, 0) < generation, lane not in revoked_at
                     await _tend(drainer, *lane, care, new=new, again=again)
@@ -83,7 +87,7 @@ async def _tend(
     setup = drainer.setup(tenant, target)
     if setup is None:
         return
-    store = LaneStore(drainer.link, tenant, target)
+    store = LaneStore(drainer.shards.of(tenant), tenant, target)
     if care.leavers:
         drainer.see_out(tenant, target)
     if care.seq < max(care.cursor, drainer.heights.get(str(store), 0)) or (
@@ -105,14 +109,15 @@ async def _tend(
         drainer.wake(tenant, target)
 
 
-async def trim_logs(drainer: Drainer) -> None:
-    """Take events from the tenants' logs that nobody needs any more, until cancelled."""
+async def trim_logs(drainer: Drainer, link: Link) -> None:
+    """Take events from the logs there that nobody needs any more, until cancelled."""
     rounds = Rounds[str]()
     while True:
         began = drainer.clock.monotonic()
         try:
-            everybody = list(drainer.settings.tenants)
-            for tenant in rounds.turn(everybody, drainer.lively_tenants(), TRIMMED):
+            everybody = drainer.shards.on(link, drainer.settings.tenants)
+            lively = drainer.shards.on(link, drainer.lively_tenants())
+            for tenant in rounds.turn(everybody, lively, TRIMMED):
                 while await _trim(drainer, tenant):
                     if drainer.clock.monotonic() - began > TRIM_S:
                         break
@@ -128,7 +133,7 @@ async def _trim(drainer: Drainer, tenant: str) -> int:
     if configured is None:
         return 0
     return await trim(
-        drainer.link,
+        drainer.shards.of(tenant),
         Keys(tenant),
         configured.targets,
         [LEDGER] if settings.ledger else [],

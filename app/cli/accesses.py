@@ -14,6 +14,7 @@ from app.directory.holds import Held, Holds
 from app.directory.lanes import RESYNC_DONE, LaneStore
 from app.directory.link import Link
 from app.directory.reader import Reader
+from app.directory.shards import Shards
 from app.directory.subjects import Subject, Subjects
 from app.errors import TargetError
 from workers.access.model import Actual, UserState
@@ -39,7 +40,7 @@ class Shown:
 
 
 async def shown(
-    link: Link,
+    shards: Shards,
     settings: Settings,
     lanes: Iterable[LaneName],
     *,
@@ -55,6 +56,7 @@ async def shown(
     for lane in lanes:
         pool = Pool(endpoint_of(settings, lane.target))
         try:
+            link = shards.of(lane.tenant)
             await _Lane(link, settings, lane, pool, result=result, role=role).show(user, told)
         finally:
             await pool.close()

@@ -16,6 +16,7 @@ from app.config.settings import Settings
 from app.directory.holds import Holds
 from app.directory.lanes import LaneStore
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.directory.subjects import Subjects
 from app.errors import TargetError
 from workers.access.adoption import Match, match
@@ -57,14 +58,16 @@ class Matched:
 
 
 async def matched(
-    link: Link, settings: Settings, lanes: Iterable[LaneName], told: Told = lambda _: None
+    shards: Shards, settings: Settings, lanes: Iterable[LaneName], told: Told = lambda _: None
 ) -> Matched:
     """Return a match for each resource whose name a user of the target has. Nothing is changed."""
     result = Matched()
     for lane in lanes:
         pool = Pool(endpoint_of(settings, lane.target))
         try:
-            result.matches[lane] = await _matches(link, settings, lane, pool, told)
+            result.matches[lane] = await _matches(
+                shards.of(lane.tenant), settings, lane, pool, told
+            )
         except TargetError as error:
             result.failures[lane] = not_reached(f"{lane} can't be looked at", error)
         finally:
@@ -117,10 +120,15 @@ class Adopting:
 
 
 async def adopted(
-    link: Link, settings: Settings, lanes: Sequence[LaneName], names: Sequence[str], *, within: int
+    shards: Shards,
+    settings: Settings,
+    lanes: Sequence[LaneName],
+    names: Sequence[str],
+    *,
+    within: int,
 ) -> Adopting:
     """Have those of `names`, or all that can be, adopted; wait for the lanes."""
-    before = await matched(link, settings, lanes)
+    before = await matched(shards, settings, lanes)
     failures = [*before.failures.values()]
     chosen: dict[LaneName, list[Match]] = {}
     for lane, matches in before.matches.items():
@@ -135,15 +143,20 @@ async def adopted(
         ]
         failures += (f"{lane}: {m.reason}" for m in chosen[lane] if m.verdict == "refuse")
         chosen[lane] = [one for one in chosen[lane] if one.verdict == "adopt"]
-        store = LaneStore(link, *lane)
+        store = LaneStore(shards.of(lane.tenant), *lane)
         await store.consent([one.name for one in chosen[lane]], "yes")
         await store.ask([one.resource_id for one in chosen[lane]])
         for one in chosen[lane]:
             await record_action(
-                link, settings, lane.tenant, "user.adopted", subject=one.name, target=lane.target
+                shards.of(lane.tenant),
+                settings,
+                lane.tenant,
+                "user.adopted",
+                subject=one.name,
+                target=lane.target,
             )
-    failures += (await drained(link, settings, _busy(chosen), within)).values()
-    after = await matched(link, settings, chosen)
+    failures += (await drained(shards, settings, _busy(chosen), within)).values()
+    after = await matched(shards, settings, chosen)
     verdicts = {(lane, one.name): one.verdict for lane, its in after.matches.items() for one in its}
     return Adopting(
         [
@@ -156,24 +169,34 @@ async def adopted(
 
 
 async def given_back(
-    link: Link, settings: Settings, lanes: Sequence[LaneName], names: Sequence[str], *, within: int
+    shards: Shards,
+    settings: Settings,
+    lanes: Sequence[LaneName],
+    names: Sequence[str],
+    *,
+    within: int,
 ) -> Adopting:
     """Have those of `names`, or all that were adopted, given back as they were; wait for it."""
     chosen: dict[LaneName, list[str]] = {}
     failures: list[str] = []
     for lane in lanes:
-        store = LaneStore(link, *lane)
+        store = LaneStore(shards.of(lane.tenant), *lane)
         there = await store.adopted_names()
         failures += (f"{lane}: {name!r} was not adopted" for name in names if name not in there)
         chosen[lane] = [name for name in there if not names or name in names]
         await store.consent(chosen[lane], "no")
-        holders = await Subjects(link, *lane).holders(chosen[lane])
+        holders = await Subjects(shards.of(lane.tenant), *lane).holders(chosen[lane])
         await store.ask(sorted(set(holders.values())))
         for name in chosen[lane]:
             await record_action(
-                link, settings, lane.tenant, "user.given_back", subject=name, target=lane.target
+                shards.of(lane.tenant),
+                settings,
+                lane.tenant,
+                "user.given_back",
+                subject=name,
+                target=lane.target,
             )
-    failures += (await drained(link, settings, _busy(chosen), within)).values()
+    failures += (await drained(shards, settings, _busy(chosen), within)).values()
     rows: list[dict[str, Any]] = []
     for lane, its in chosen.items():
         pool = Pool(endpoint_of(settings, lane.target))

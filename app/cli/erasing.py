@@ -11,7 +11,7 @@ import click
 
 from app.cli.actions import record_action
 from app.cli.ledgers import require_ledger, told_plainly
-from app.cli.linked import run_linked
+from app.cli.linked import run_at
 from app.cli.output import printable
 from app.directory.keys import Keys
 from app.directory.reader import Reader
@@ -44,7 +44,7 @@ def find(settings: Settings, tenant: str, who: str) -> Found:
     Waits until the ledger has what Redis holds now, so that nothing comes after the erasure.
     """
     ledger = require_ledger(settings)
-    run_linked(settings, lambda link: _until_written(link, tenant))
+    run_at(settings, tenant, lambda link: _until_written(link, tenant))
 
     async def asked() -> Found:
         store = Store(ledger, seconds=READ_S)
@@ -61,7 +61,7 @@ def find(settings: Settings, tenant: str, who: str) -> Found:
 
     with told_plainly(ledger):
         found = asyncio.run(asked())
-    present = run_linked(settings, lambda link: Reader(link, tenant).kinds(list(found.ids)))
+    present = run_at(settings, tenant, lambda link: Reader(link, tenant).kinds(list(found.ids)))
     if present:
         raise click.ClickException(
             f"{printable(who)} is in the directory (id {', '.join(present)}): have the identity"
@@ -85,8 +85,9 @@ def erase(settings: Settings, tenant: str, found: Found) -> dict[str, Any]:
     with told_plainly(ledger):
         asyncio.run(erased())
     ids = ", ".join(found.ids)
-    run_linked(
+    run_at(
         settings,
+        tenant,
         lambda link: record_action(link, settings, tenant, "person.erased", subject=ids),
     )
     return {"ids": list(found.ids), "events": found.events, "statements": found.statements}

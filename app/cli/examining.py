@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 
 from app.clock import Clock
 from app.config.ledger import LedgerSettings
 from app.config.nodes import configured_name, with_servers
+from app.config.redis import RedisSettings
 from app.config.settings import Settings
 from app.directory.lanes import read_statuses
 from app.directory.link import Link, connect
 from app.directory.servers import settings_with_servers
+from app.directory.shards import connect_all
 from app.directory.tokens import list_all
-from app.doctor.directory import examine_redis
-from app.doctor.finding import Finding, Status, fail, ok
+from app.doctor.directory import examine_link, examine_places
+from app.doctor.finding import Finding, fail, ok, warn
 from app.doctor.tokens import judge_tokens
-from app.errors import TargetError
+from app.errors import DirectoryUnavailable, TargetError
 from workers.access.desired import role_definitions
 from workers.clickhouse.servers import ask_for_servers
 from workers.doctor.marker import examine_markers
@@ -40,15 +43,42 @@ async def examine(settings: Settings) -> list[Finding]:
 
 
 async def _examine_directory(settings: Settings, clock: Clock) -> list[Finding]:
-    link = connect(settings.redis.url, settings.redis.secret())
+    shards = connect_all(settings.redis)
     try:
-        found = await examine_redis(link, settings.redis.url, clock)
-        if not any(one.check == "redis" and one.status is Status.FAIL for one in found):
-            found += await _examine_tokens(link, list(settings.tenants), clock)
-            found += await _examine_markers(link, settings, clock)
-        return found
+        links = shards.links.values()
+        found = list(chain(*await asyncio.gather(*(examine_link(one, clock) for one in links))))
+        for link, tenants in shards.by_link(settings.tenants).items():
+            with suppress(DirectoryUnavailable):  # told of already
+                found += await _examine_tokens(link, tenants, clock)
+        with suppress(DirectoryUnavailable):
+            joined = await settings_with_servers(shards, settings, clock.now_ms())
+            for link, tenants in shards.by_link(joined.tenants).items():
+                with suppress(DirectoryUnavailable):
+                    found += await _examine_markers(link, tenants, joined, clock)
+        if len(shards.links) > 1:
+            found += await examine_places(shards)
+    finally:
+        await shards.close()
+    return [*found, *await _examine_queue(settings.redis)]
+
+
+async def _examine_queue(redis: RedisSettings) -> list[Finding]:
+    """Look at the Redis that carries wake-ups, if it is one of its own."""
+    if redis.queue is None:
+        return []
+    link = connect(
+        redis.queue.url,
+        redis.queue.secret(),
+        sentinel_password=redis.sentinel.secret() if redis.sentinel else None,
+    )
+    try:
+        await link.call(link.redis.ping())
+    except DirectoryUnavailable as error:
+        mend = "start it, or correct [redis.queue]; until then changes take a second or two longer"
+        return [warn("redis queue", link.name, str(error), mend)]
     finally:
         await link.close()
+    return [ok("redis queue", link.name, "answers")]
 
 
 async def _examine_tokens(link: Link, tenants: Sequence[str], clock: Clock) -> list[Finding]:
@@ -58,9 +88,10 @@ async def _examine_tokens(link: Link, tenants: Sequence[str], clock: Clock) -> l
     return found
 
 
-async def _examine_markers(link: Link, configured: Settings, clock: Clock) -> list[Finding]:
-    settings = await settings_with_servers(link, configured, clock.now_ms())
-    names = [(name, target) for name, one in settings.tenants.items() for target in one.targets]
+async def _examine_markers(
+    link: Link, tenants: Sequence[str], settings: Settings, clock: Clock
+) -> list[Finding]:
+    names = [(name, target) for name in tenants for target in settings.tenants[name].targets]
     return await examine_markers(
         (
             (lane, endpoint_of(settings, lane.target), settings.tenants[lane.tenant].marker_role)

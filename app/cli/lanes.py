@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import click
@@ -14,28 +15,47 @@ from app.cli.output import iso
 from app.config.nodes import configured_name
 from app.config.settings import Settings
 from app.directory.lanes import LaneStatus, LaneStore, read_statuses
-from app.directory.link import Link
 from app.directory.rows import lane_row
+from app.directory.shards import Shards
+from app.errors import DirectoryUnavailable
 
 Order = Literal["pause", "resume", "confirm", "resync"]
 _DONE = {"pause": "paused", "resume": "resumed", "confirm": "confirmed", "resync": "resynced"}
 
 
-async def states(link: Link, lanes: Sequence[LaneName]) -> list[dict[str, Any]]:
+@dataclass(slots=True)
+class States:
+    """Rows of `lane list`; `failures`: of a Redis that does not answer, whose lanes have none."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+async def states(shards: Shards, lanes: Sequence[LaneName]) -> States:
     """Return a row for each lane, in the given order."""
-    return [_row(status) for status in (await read_statuses(link, lanes)).values()]
+    found: dict[LaneName, LaneStatus] = {}
+    result = States()
+    for link, tenants in shards.by_link(dict.fromkeys(lane.tenant for lane in lanes)).items():
+        try:
+            its = [lane for lane in lanes if lane.tenant in set(tenants)]
+            found |= zip(its, (await read_statuses(link, its)).values(), strict=True)
+        except DirectoryUnavailable as error:
+            result.failures.append(f"lanes of {len(tenants)} tenants on {link.name}: {error}")
+    result.rows = [_row(found[lane]) for lane in lanes if lane in found]
+    return result
 
 
-async def states_of_targets(link: Link, lanes: Sequence[LaneName]) -> list[dict[str, Any]]:
+async def states_of_targets(shards: Shards, lanes: Sequence[LaneName]) -> States:
     """Return a row for each tenant and target as the file names it, in the given order.
 
     Of a target whose servers are lanes each, it says how far the last of them is, and has a row for
     each under `nodes`.
     """
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in await states(link, lanes):
+    found = await states(shards, lanes)
+    for row in found.rows:
         rows.setdefault((row["tenant"], configured_name(row["target"])), []).append(row)
-    return [_joined(target, its) for (_, target), its in rows.items()]
+    return States([_joined(target, its) for (_, target), its in rows.items()], found.failures)
 
 
 def _joined(target: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -54,16 +74,16 @@ def _joined(target: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 async def ordered(
-    link: Link, settings: Settings, lanes: Sequence[LaneName], order: Order
-) -> list[dict[str, Any]]:
+    shards: Shards, settings: Settings, lanes: Sequence[LaneName], order: Order
+) -> States:
     """Give the order to each lane; return how they are after it.
 
     Raises ClickException, and resumes none, if one holds what has to be confirmed.
     """
     if order == "resume":
-        await _refuse_blocked(link, lanes)
+        await _refuse_blocked(shards, lanes)
     for lane in lanes:
-        store = LaneStore(link, *lane)
+        store = LaneStore(shards.of(lane.tenant), *lane)
         match order:
             case "pause":
                 await store.pause()
@@ -76,16 +96,20 @@ async def ordered(
                 await store.ask(resync=True)
     for lane in lanes:
         told = f"lane.{_DONE[order]}"
+        link = shards.of(lane.tenant)
         await record_action(link, settings, lane.tenant, told, subject=str(lane))
     if order != "pause":
         await wake(settings, lanes)
-    return await states(link, lanes)
+    return await states(shards, lanes)
 
 
-async def _refuse_blocked(link: Link, lanes: Sequence[LaneName]) -> None:
-    for status in (await read_statuses(link, lanes)).values():
-        if status.state == "blocked":
-            raise click.ClickException(f"{status.tenant}/{status.target}: {status.last_error}")
+async def _refuse_blocked(shards: Shards, lanes: Sequence[LaneName]) -> None:
+    found = await states(shards, lanes)
+    if found.failures:
+        raise DirectoryUnavailable(found.failures[0])
+    for row in found.rows:
+        if row["state"] == "blocked":
+            raise click.ClickException(f"{row['tenant']}/{row['target']}: {row['last_error']}")
 
 
 def _row(status: LaneStatus) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.facts import Facts
 from app.directory.lanes import LaneStore, Letter
-from app.directory.link import Link
 from app.directory.rows import letter_row
+from app.directory.shards import Shards
 from workers.witness import dead_letter
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
@@ -95,30 +95,32 @@ class Narrowed:
 
 
 async def found(
-    link: Link, lanes: Iterable[LaneName], narrowed: Narrowed
+    shards: Shards, lanes: Iterable[LaneName], narrowed: Narrowed
 ) -> dict[LetterId, Letter]:
     """Return all such letters of the lanes, oldest first."""
     letters = {
         LetterId(*lane, resource_id): letter
         for lane in lanes
-        for resource_id, letter in (await LaneStore(link, *lane).letters()).items()
+        for resource_id, letter in (
+            await LaneStore(shards.of(lane.tenant), *lane).letters()
+        ).items()
         if narrowed.has(letter)
     }
     return dict(sorted(letters.items(), key=lambda item: (item[1].first_ms, item[0])))
 
 
-async def those(link: Link, ids: Iterable[LetterId]) -> dict[LetterId, Letter]:
+async def those(shards: Shards, ids: Iterable[LetterId]) -> dict[LetterId, Letter]:
     """Return the letters of these ids that there are, in the order of the ids."""
     wanted = list(dict.fromkeys(ids))
     letters: dict[LetterId, Letter] = {}
     for lane, its in _by_lane(wanted).items():
-        there = await LaneStore(link, *lane).letters(its)
+        there = await LaneStore(shards.of(lane.tenant), *lane).letters(its)
         letters |= {LetterId(*lane, one): letter for one, letter in there.items()}
     return {one: letters[one] for one in wanted if one in letters}
 
 
 async def replayed(
-    link: Link,
+    shards: Shards,
     settings: Settings,
     ids: Collection[LetterId],
     *,
@@ -134,9 +136,14 @@ async def replayed(
     """
     for lane, its in _by_lane(ids).items():
         await record_action(
-            link, settings, lane.tenant, "letters.replayed", subject=str(lane), count=len(its)
+            shards.of(lane.tenant),
+            settings,
+            lane.tenant,
+            "letters.replayed",
+            subject=str(lane),
+            count=len(its),
         )
-    replay = _Replay(link, settings, deadline_s, rate, done)
+    replay = _Replay(shards, settings, deadline_s, rate, done)
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -148,17 +155,22 @@ async def replayed(
 
 
 async def discarded(
-    link: Link, settings: Settings, letters: Mapping[LetterId, Letter], reason: str
+    shards: Shards, settings: Settings, letters: Mapping[LetterId, Letter], reason: str
 ) -> list[LetterId]:
     """Forget these letters, and tell the ledger why; return those that were there."""
     gone = []
     for one, letter in letters.items():
-        if await LaneStore(link, *one.lane).discard(one.resource_id):
+        if await LaneStore(shards.of(one.tenant), *one.lane).discard(one.resource_id):
             gone.append(one)
             told = dead_letter(letter, one.target, "discarded", Clock().now_ms())
-            await Facts(link, settings.ledger).record(one.tenant, [told])
+            await Facts(shards.of(one.tenant), settings.ledger).record(one.tenant, [told])
             await record_action(
-                link, settings, one.tenant, "letter.discarded", subject=str(one), reason=reason
+                shards.of(one.tenant),
+                settings,
+                one.tenant,
+                "letter.discarded",
+                subject=str(one),
+                reason=reason,
             )
     return gone
 
@@ -173,18 +185,18 @@ def row(letter_id: LetterId, letter: Letter) -> dict[str, Any]:
 class _Replay:
     def __init__(
         self,
-        link: Link,
+        shards: Shards,
         settings: Settings,
         deadline_s: float,
         rate: int,
         done: Callable[[Outcome], None],
     ) -> None:
-        self._link, self._settings, self._done = link, settings, done
+        self._shards, self._settings, self._done = shards, settings, done
         self._clock = Clock()
         self._deadline_s, self._rate = deadline_s, rate
 
     async def lane(self, lane: LaneName, ids: Sequence[str]) -> list[Outcome]:
-        store = LaneStore(self._link, *lane)
+        store = LaneStore(self._shards.of(lane.tenant), *lane)
         outcomes: list[Outcome] = []
 
         def tell(resource_id: str, result: Result, why: str | None = None) -> None:

@@ -138,7 +138,7 @@ def read_joined_settings(path: Path) -> Settings:
     from app.directory.servers import settings_with_servers  # noqa: PLC0415
 
     now_ms = Clock().now_ms()
-    return run_linked(settings, lambda link: settings_with_servers(link, settings, now_ms))
+    return run_linked(settings, lambda shards: settings_with_servers(shards, settings, now_ms))
 
 
 def this_program(*arguments: str) -> list[str]:

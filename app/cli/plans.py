@@ -11,7 +11,7 @@ from typing import Any
 from app.cli.lookup import LaneName
 from app.cli.rehearsals import Told, rehearsed
 from app.config.settings import Settings
-from app.directory.link import Link
+from app.directory.shards import Shards
 from workers.access.effects import (
     Change,
     Granted,
@@ -89,9 +89,9 @@ def action_of(step: object) -> str:
     return _WORD.sub(" ", type(step).__name__).lower()
 
 
-async def planned(link: Link, settings: Settings, lane: LaneName, told: Told) -> Planned:
+async def planned(shards: Shards, settings: Settings, lane: LaneName, told: Told) -> Planned:
     """Return what the lane would do, and to whom. Raises TargetError."""
-    done = await rehearsed(link, settings, lane, told)
+    done = await rehearsed(shards, settings, lane, told)
     setup = Setup.of(settings, *lane)
     assert setup is not None  # noqa: S101 - `rehearsed` has had one
     changing = _changing(done)

@@ -13,7 +13,7 @@ import click
 
 from app.cli.actions import record_action
 from app.cli.ledgers import require_ledger, told_plainly
-from app.cli.linked import run_linked
+from app.cli.linked import run_at
 from app.cli.lookup import LaneName, require_tenant
 from app.directory.restoring import NotEmpty
 from workers.ledger.rebuild import Progress, Read, read_history, restore
@@ -40,7 +40,7 @@ def rebuilt(settings: Settings, tenant: str, *, despite_breaks: bool) -> dict[st
         with told_plainly(ledger):
             found = asyncio.run(read(progress))
         _check(tenant, found, despite_breaks=despite_breaks)
-        run_linked(settings, lambda link: _restored(settings, link, tenant, found, progress))
+        run_at(settings, tenant, lambda link: _restored(settings, link, tenant, found, progress))
     kinds = Counter(resource.kind for resource in found.history.resources.values())
     return {
         "tenant": tenant,

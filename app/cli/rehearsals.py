@@ -17,7 +17,7 @@ from app.cli.output import iso
 from app.clock import Clock
 from app.config.settings import Settings
 from app.directory.lanes import LaneStatus, LaneStore
-from app.directory.link import Link
+from app.directory.shards import Shards
 from app.errors import TargetError
 from app.logs import quiet
 from workers.clickhouse.pool import Pool
@@ -33,7 +33,7 @@ Told = Callable[[int], None]
 Failures = dict[LaneName, str]
 
 
-async def rehearsed(link: Link, settings: Settings, lane: LaneName, told: Told) -> Rehearsed:
+async def rehearsed(shards: Shards, settings: Settings, lane: LaneName, told: Told) -> Rehearsed:
     """Return what the lane would do now. Raises TargetError."""
     setup = Setup.of(settings, *lane)
     if setup is None:
@@ -42,7 +42,7 @@ async def rehearsed(link: Link, settings: Settings, lane: LaneName, told: Told) 
     try:
         return await rehearse(
             setup,
-            link,
+            shards,
             pool,
             clock=Clock(),
             told=told,
@@ -88,23 +88,23 @@ class Checked:
 
 
 async def checked(
-    link: Link, settings: Settings, lanes: Iterable[LaneName], told: Told = lambda _: None
+    shards: Shards, settings: Settings, lanes: Iterable[LaneName], told: Told = lambda _: None
 ) -> Checked:
     """Compare each lane's target with the directory. A target that fails holds no other up."""
     result = Checked()
     for lane in lanes:
-        store = LaneStore(link, *lane)
+        store = LaneStore(shards.of(lane.tenant), *lane)
         status, result.since[lane] = await store.status(), await store.drifted()
         result.waiting[lane] = status.last_seq - status.applied_seq
         try:
-            result.drifts[lane] = drift_of(await rehearsed(link, settings, lane, told))
+            result.drifts[lane] = drift_of(await rehearsed(shards, settings, lane, told))
         except TargetError as error:
             result.failures[lane] = not_reached(f"{lane} can't be checked", error)
     return result
 
 
 async def repaired(
-    link: Link, settings: Settings, lanes: Iterable[LaneName], deadline_s: float
+    shards: Shards, settings: Settings, lanes: Iterable[LaneName], deadline_s: float
 ) -> Failures:
     """Let each lane go through everybody, here or in a worker, and wait for it.
 
@@ -112,12 +112,12 @@ async def repaired(
     """
     lanes = list(lanes)
     for lane in lanes:
-        await LaneStore(link, *lane).ask(resync=True)
-    return await drained(link, settings, lanes, deadline_s)
+        await LaneStore(shards.of(lane.tenant), *lane).ask(resync=True)
+    return await drained(shards, settings, lanes, deadline_s)
 
 
 async def drained(
-    link: Link, settings: Settings, lanes: Iterable[LaneName], deadline_s: float
+    shards: Shards, settings: Settings, lanes: Iterable[LaneName], deadline_s: float
 ) -> Failures:
     """Let each lane do what is on its list, here or in a worker, and wait for it.
 
@@ -129,10 +129,10 @@ async def drained(
     try:
         with quiet():  # what goes wrong is told by the lanes' own state
             async with asyncio.timeout(deadline_s):
-                await _drain(link, settings, lanes, failures)
+                await _drain(shards, settings, lanes, failures)
     except TimeoutError:
         for lane in lanes:
-            store = LaneStore(link, *lane)
+            store = LaneStore(shards.of(lane.tenant), *lane)
             if lane not in failures and not await _is_done(store):
                 status = await store.status()
                 why = status.last_error or f"it is {status.state} after {deadline_s:g} s"
@@ -153,7 +153,7 @@ def _until_ended() -> Iterator[None]:
 
 
 async def _drain(
-    link: Link, settings: Settings, lanes: Iterable[LaneName], failures: Failures
+    shards: Shards, settings: Settings, lanes: Iterable[LaneName], failures: Failures
 ) -> None:
     async def drain(drainer: Drainer, lane: LaneName) -> None:
         why = await _gone_through(drainer, lane)
@@ -163,7 +163,7 @@ async def _drain(
     rng = random.Random()  # noqa: S311 - for pauses
     with _until_ended():
         async with asyncio.TaskGroup() as tasks:
-            drainer = Drainer(link, settings, clock=Clock(), rng=rng, tasks=tasks)
+            drainer = Drainer(shards, settings, clock=Clock(), rng=rng, tasks=tasks)
             try:
                 await asyncio.gather(*(drain(drainer, lane) for lane in lanes))
             finally:
@@ -173,7 +173,7 @@ async def _drain(
 
 async def _gone_through(drainer: Drainer, lane: LaneName) -> str | None:
     """Return None when the lane has nothing left to do, or why it will not come to that."""
-    store = LaneStore(drainer.link, *lane)
+    store = LaneStore(drainer.shards.of(lane.tenant), *lane)
     while not await _is_done(store):
         why = _stands(await store.status())
         if why is not None:

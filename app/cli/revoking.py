@@ -17,8 +17,9 @@ from app.config.nodes import with_servers
 from app.config.settings import Settings
 from app.directory.holds import Hold, Holds
 from app.directory.lanes import LaneStore
-from app.directory.link import Link, connect
+from app.directory.link import Link
 from app.directory.servers import settings_with_servers
+from app.directory.shards import connect_all
 from app.directory.subjects import Subjects
 from app.errors import DirectoryUnavailable, InvalidValue, TargetError
 from app.scim.text import fold
@@ -95,10 +96,11 @@ async def revoked(
     settings: Settings, tenant: str, user: str, *, hold: bool, within_s: float
 ) -> Revoked:
     """Put `user` out of every node of all the tenant's targets, whatever else is up."""
-    configured, link = settings, connect(settings.redis.url, settings.redis.secret())
+    configured, shards = settings, connect_all(settings.redis)
+    link = shards.of(tenant)
     try:
         with contextlib.suppress(DirectoryUnavailable):
-            settings = await settings_with_servers(link, configured, Clock().now_ms())
+            settings = await settings_with_servers(shards, configured, Clock().now_ms())
         known = await _known(link, settings, tenant, user)
         held: str | None = None
         if hold:
@@ -133,7 +135,7 @@ async def revoked(
             await _look_again(link, settings, tenant, known, hold=hold)
             await _record(link, settings, tenant, user, result)
     finally:
-        await link.close()
+        await shards.close()
     return result
 
 

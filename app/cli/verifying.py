@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.ledgers import require_ledger, told_plainly
-from app.directory.link import connect
+from app.directory.shards import connect_all
 from app.errors import DirectoryUnavailable
 from workers.ledger.chain import Break, Verification
 from workers.ledger.progress import LedgerLane, Progress
@@ -61,14 +61,14 @@ def _add(told: Callable[[int], None], before: int, count: int) -> None:
 
 async def _heads(settings: Settings, tenants: Sequence[str]) -> dict[str, Progress]:
     """Return how far Redis says each ledger is, before the ledger is read: it may only grow."""
-    link = connect(settings.redis.url, settings.redis.secret())
+    shards = connect_all(settings.redis)
     try:
-        return {tenant: await LedgerLane(link, tenant, ()).progress() for tenant in tenants}
+        return {t: await LedgerLane(shards.of(t), t, ()).progress() for t in tenants}
     except DirectoryUnavailable as error:
         click.echo(f"the last hash is not compared: {error}", err=True)
         return {}
     finally:
-        await link.close()
+        await shards.close()
 
 
 async def _one(

@@ -14,6 +14,7 @@ from app.config import overrides
 from app.config.checks import Draft, check_sharing, check_tenant
 from app.config.ledger import LedgerSettings
 from app.config.nodes import by_node
+from app.config.redis import RedisSettings
 from app.config.section import Account, Section, unknown_key
 from app.config.sentry import SentrySettings
 from app.config.settings import (
@@ -22,7 +23,6 @@ from app.config.settings import (
     Guard,
     Limits,
     ReceiverSettings,
-    RedisSettings,
     Settings,
     WorkerSettings,
 )
@@ -106,7 +106,7 @@ class _Loading:
             self._problems += check_tenant(draft, targets, names)
         self._problems += check_sharing(drafts)
         if redis is not None:
-            redis = self._with_files("redis", redis)
+            redis = self._with_passwords(redis)
         if ledger is not None:
             ledger = self._with_files("ledger", ledger)
         if receiver is not None:
@@ -196,6 +196,15 @@ class _Loading:
             return kind.model_validate(rest), broken
         except ValidationError:
             return None, broken
+
+    def _with_passwords(self, redis: RedisSettings) -> RedisSettings:
+        """Return `redis` with its password and those of the tables in it."""
+        update: dict[str, object] = {}
+        if redis.sentinel is not None:
+            update["sentinel"] = self._with_files("redis.sentinel", redis.sentinel)
+        if redis.queue is not None:
+            update["queue"] = self._with_files("redis.queue", redis.queue)
+        return self._with_files("redis", redis).model_copy(update=update)
 
     def _with_files(self, key: str, account: AnyAccount) -> AnyAccount:
         """Return `account` with the password that its password_env or password_file names.

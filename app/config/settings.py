@@ -4,46 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from app.config.ledger import LedgerSettings
 from app.config.network import Network, parse_network
-from app.config.section import NOT_IN_THE_FILE, Account, Number, Section, Text, Whole
+from app.config.redis import RedisSettings
+from app.config.section import Number, Section, Text, Whole
 from app.config.sentry import SentrySettings
 from app.config.target import Target
 from app.config.tenant import Tenant
 from app.config.tracing import TracingSettings
 
 MIB = 1 << 20
-
-
-def _redis_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        password, _ = parts.password, parts.port
-    except ValueError:
-        raise ValueError('is no URL; write it as "redis://127.0.0.1:6379/0"') from None
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must begin with redis://, rediss:// (TLS) or unix://")
-    if password is not None or "password=" in parts.query:
-        raise ValueError(f"holds a password, which {NOT_IN_THE_FILE}")
-    return url
-
-
-class RedisSettings(Account):
-    """`max_memory_share`: of Redis's `maxmemory`; beyond it only what takes access away is written.
-
-    `wait_replicas`: so many replicas have to have a change before it is answered.
-    """
-
-    url: Annotated[Text, AfterValidator(_redis_url)]
-    max_memory_share: Annotated[Number, Field(gt=0, le=1)] = 0.9
-    wait_replicas: Annotated[Whole, Field(ge=0, le=16)] = 0
-
-    later: ClassVar[Mapping[tuple[str, object], str]] = {("password", ...): NOT_IN_THE_FILE}
 
 
 def _public_url(url: str) -> str:

@@ -359,23 +359,6 @@ class LaneStore:
         found = await self._link.call(self._link.redis.hgetall(self._key("roles")))  # type: ignore[arg-type]
         return {k.decode(): v.decode() for k, v in found.items()}
 
-    async def made_by(self, tenants: Collection[str], roles: Collection[str]) -> set[str]:
-        """Return which of these roles the lane of one of these tenants to the same target has
-        applied, or set out to apply. Asks some tenants at a time, until every role is found.
-        """
-        left, asked = set(roles), list(tenants)
-        for start in range(0, len(asked), _TENANTS_AT_ONCE):
-            names = sorted(left)
-            pipe = self._link.redis.pipeline(transaction=False)
-            for tenant in asked[start : start + _TENANTS_AT_ONCE]:
-                pipe.hmget(Keys(tenant).lane("roles", self.target), names)
-            for texts in await self._link.call(pipe.execute()):
-                known = zip(names, texts, strict=True)
-                left -= {name for name, text in known if text is not None}
-            if not left:
-                break
-        return set(roles) - left
-
     async def vocabulary(self, now: Collection[str]) -> frozenset[str]:
         """Return every role that the role map gives or has ever given; `now` is added first."""
         key, redis = self._key("vocabulary"), self._link.redis
@@ -504,6 +487,26 @@ class LaneStore:
     async def status(self) -> LaneStatus:
         (status,) = (await read_statuses(self._link, [(self.tenant, self.target)])).values()
         return status
+
+
+async def made_by(
+    link: Link, target: str, tenants: Collection[str], roles: Collection[str]
+) -> set[str]:
+    """Return which of these roles the lane of one of these tenants to the target has applied, or
+    set out to apply. Asks some tenants at a time, until every role is found.
+    """
+    left, asked = set(roles), list(tenants)
+    for start in range(0, len(asked), _TENANTS_AT_ONCE):
+        names = sorted(left)
+        pipe = link.redis.pipeline(transaction=False)
+        for tenant in asked[start : start + _TENANTS_AT_ONCE]:
+            pipe.hmget(Keys(tenant).lane("roles", target), names)
+        for texts in await link.call(pipe.execute()):
+            known = zip(names, texts, strict=True)
+            left -= {name for name, text in known if text is not None}
+        if not left:
+            break
+    return set(roles) - left
 
 
 async def read_statuses(

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-import structlog
-from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
+from app.directory.link import Link
+from app.errors import LaterLayout
 
-from app.directory.link import Link, check_durable
-from app.errors import DirectoryUnavailable, LaterLayout
-
-KEY = "clickhouse-scim:layout"
+KEY = "{clickhouse-scim}:layout"
 LAYOUT = 1  # the one of `keys.py`
 
 # From each layout to the next one. Several processes may run a step at the same time, and again
 # after a crash; while it runs, processes of the version before may still be there.
 Step = Callable[[Link], Awaitable[None]]
 STEPS: Mapping[int, Step] = MappingProxyType({})
-_AGAIN_S = wait_random(0.1, 0.4)
-
-log = structlog.get_logger()
 
 
 async def read_layout(link: Link) -> int:
@@ -46,20 +40,3 @@ async def admit_layout(
     for number in range(found, layout):
         await steps[number](link)
         await link.call(link.redis.set(KEY, number + 1))
-
-
-def _say_once(state: RetryCallState) -> None:
-    if state.attempt_number == 1 and state.outcome is not None:
-        log.warning("redis.awaited", error=str(state.outcome.exception()))
-
-
-@retry(retry=retry_if_exception_type(DirectoryUnavailable), wait=_AGAIN_S, before_sleep=_say_once)
-async def until_admitted(link: Link, *, allow_volatile: bool = False) -> None:
-    """Wait until Redis answers, then return if it is durable and of a layout that we know.
-
-    Raises VolatileRedis, LaterLayout. Waits for as long as it takes: the supervisor of a process,
-    not the process, gives up.
-    """
-    if not allow_volatile:
-        await check_durable(link)
-    await admit_layout(link)

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection, DefaultParser
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterParser
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse
+from redis.exceptions import InvalidResponse, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.directory.answered import ANSWER_S
@@ -41,9 +45,34 @@ class PipelinedRedis(Redis):
         callback = self.response_callbacks.get(args[0])
         return callback(reply, **options) if callback else reply
 
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _QuietPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+
+    async def servers(self) -> list[Server]:
+        """Return every server behind this client."""
+        return [Server("", self, is_primary=True)]
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self._wire.close()
         await super().aclose(close_connection_pool)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server of a directory. `name`: `HOST:PORT`, "" where there is but one."""
+
+    name: str
+    redis: PipelinedRedis
+    is_primary: bool
+
+
+class _QuietPipeline(Pipeline):
+    def annotate_exception(
+        self, exception: Exception, number: int, command: Iterable[object]
+    ) -> None:
+        """Leave an error as it is: redis-py puts the whole command in, values and all."""
 
 
 class Wire:
@@ -53,14 +82,26 @@ class Wire:
         self._pool = redis.connection_pool
         self._stream: _Stream | None = None
         self._opening: asyncio.Task[_Stream] | None = None
+        self._is_away = False
 
     async def ask(self, command: tuple[Any, ...]) -> Any:
-        """Send a command and return its reply. Raises RedisError, OSError."""
+        """Send a command and return its reply. Raises RedisError, OSError.
+
+        While a server hangs only who finds that out waits for it: those who come meanwhile are told
+        at once, and nothing of theirs is sent.
+        """
         stream = self._stream
         if stream is None or stream.broken:
+            if self._is_away and self._opening is not None:
+                raise RedisConnectionError("the server does not answer")
             stream = await self._opened()
+        elif stream.is_silent:
+            raise RedisConnectionError("the server does not answer")
         reply = await stream.ask(command)
         if isinstance(reply, Exception):
+            if isinstance(reply, ReadOnlyError):
+                # A primary that has become a replica: the next command asks again who is primary.
+                await stream.close()
             raise reply
         return reply
 
@@ -85,6 +126,11 @@ class Wire:
             async with asyncio.timeout(ANSWER_S):
                 await connection.connect()
             self._stream = _Stream(connection)
+        except BaseException:
+            self._is_away = True
+            raise
+        else:
+            self._is_away = False
             return self._stream
         finally:
             self._opening = None
@@ -97,7 +143,7 @@ class _Stream(asyncio.Protocol):
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._replies = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=DefaultParser.parse_error
+            protocolError=InvalidResponse, replyError=ClusterParser.parse_error
         )
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
@@ -108,6 +154,7 @@ class _Stream(asyncio.Protocol):
         self._transport = writer.transport
         self._transport.set_protocol(self)
         self.broken = False
+        self.is_silent = False
 
     async def ask(self, command: tuple[Any, ...]) -> Any:
         """Return the reply; an error reply is returned too, not raised."""
@@ -142,12 +189,14 @@ class _Stream(asyncio.Protocol):
             if now - sent < ANSWER_S:
                 next_look = sent + ANSWER_S
                 break
+            self.is_silent = True
             if not waiting.done():
                 waiting.set_exception(RedisTimeoutError(f"not within {ANSWER_S:g} s"))
         if self._waiting:
             self._alarm = self._loop.call_at(next_look, self._look)
 
     def data_received(self, data: bytes) -> None:
+        self.is_silent = False
         self._replies.feed(data)
         try:
             while (reply := self._replies.gets()) is not False:

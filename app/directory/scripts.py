@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -29,12 +30,19 @@ def _source(name: str) -> str:
     return "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in (*shared, name))
 
 
+@cache
+def _sha(name: str) -> str:
+    """Return what Redis knows the script by (that it is SHA-1 is Redis's choice)."""
+    return hashlib.sha1(_source(name).encode(), usedforsecurity=False).hexdigest()
+
+
 def untimed(_name: str, _seconds: float) -> None:
     """Nobody wants to know."""
 
 
 class Scripts:
-    """Runs a script by its SHA-1, loading it where the server does not know it (yet, or any more).
+    """Runs a script by its SHA-1, or by its text where the server does not know it (yet, or any
+    more), which then knows it.
 
     A script that the server does not know was not run, so sending it again is safe. Every other
     failure leaves the outcome open and is raised: nothing here is ever sent twice.
@@ -47,7 +55,6 @@ class Scripts:
         once `wait_replicas` replicas have it.
         """
         self._redis, self._timed, self._replicas = redis, timed, wait_replicas
-        self._sha: dict[str, str] = {}
 
     async def run(self, name: str, key: str, *args: str | bytes | int) -> Any:
         """Return the script's reply, bytes as Redis sends them.
@@ -55,34 +62,28 @@ class Scripts:
         Raises DirectoryUnavailable when Redis did not answer; the change may have happened.
         """
         started = time.monotonic()
-        reply = await told(self._run("EVALSHA", name, key, args))
+        reply = await told(self._run("", name, key, args))
         self._timed(name, time.monotonic() - started)
         return reply
 
     async def read(self, name: str, key: str, *args: str) -> Any:
         """Return the reply of a script that changes nothing; Redis refuses one that tries to."""
-        return await told(self._run("EVALSHA_RO", name, key, args))
+        return await told(self._run("_RO", name, key, args))
 
-    async def _run(
-        self, command: str, name: str, key: str, args: Sequence[str | bytes | int]
-    ) -> Any:
-        sha = self._sha.get(name)
-        if sha is not None:
-            try:
-                return await self._send(command, name, sha, key, args)
-            except NoScriptError:
-                pass
-        self._sha[name] = await self._redis.script_load(_source(name))
-        return await self._send(command, name, self._sha[name], key, args)
+    async def _run(self, kind: str, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
+        try:
+            return await self._send(f"EVALSHA{kind}", name, _sha(name), key, args)
+        except NoScriptError:
+            return await self._send(f"EVAL{kind}", name, _source(name), key, args)
 
     async def _send(
-        self, command: str, name: str, sha: str, key: str, args: Sequence[str | bytes | int]
+        self, command: str, name: str, script: str, key: str, args: Sequence[str | bytes | int]
     ) -> Any:
         if not self._replicas or name not in COMMITS:
-            return await self._redis.execute_command(command, sha, 1, key, *args)
+            return await self._redis.execute_command(command, script, 1, key, *args)
         # WAIT is about what its own connection wrote, and holds that up: not the shared one.
         pipe = self._redis.pipeline(transaction=False)
-        pipe.execute_command(command, sha, 1, key, *args)
+        pipe.execute_command(command, script, 1, key, *args)
         pipe.execute_command("WAIT", self._replicas, WAIT_MS)
         reply, reached = await pipe.execute()
         if reached < self._replicas:

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from redis.exceptions import WatchError
 
 from app.directory.keys import Keys
 from app.directory.link import Link
-from app.errors import DirectoryUnavailable, TooManyTokens
+from app.errors import TooManyTokens
 
 PREFIX = "chscim"
 SCOPES = ("scim", "read", "ops")
@@ -225,23 +224,13 @@ async def end_at(link: Link, tenant: str, token_id: str, end_ms: int) -> bool:
     Compares and sets: a revocation in between is not undone. Receivers notice within `CACHE_S`.
     """
     key = Keys(tenant).tokens
-    pipe = link.redis.pipeline(transaction=True)
-    async with pipe:
-        while True:
-            await link.call(pipe.watch(key))
-            raw: bytes | None = await link.call(pipe.hget(key, token_id))  # type: ignore[arg-type]
-            if raw is None:
-                return False
-            record = _decode(raw)
-            if record.expires_ms is not None and record.expires_ms <= end_ms:
-                return True
-            ending = msgspec.structs.replace(record, expires_ms=end_ms)
-            pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.hset(key, token_id, msgspec.json.encode(ending))  # type: ignore[arg-type]
-            try:
-                await link.call(pipe.execute())
-            except DirectoryUnavailable as error:
-                if isinstance(error.__cause__, WatchError):
-                    continue
-                raise
+    while True:
+        raw: bytes | None = await link.call(link.redis.hget(key, token_id))  # type: ignore[arg-type]
+        if raw is None:
+            return False
+        record = _decode(raw)
+        if record.expires_ms is not None and record.expires_ms <= end_ms:
+            return True
+        ending = msgspec.json.encode(msgspec.structs.replace(record, expires_ms=end_ms))
+        if await link.scripts.run("token_end", Keys(tenant).seq, token_id, raw, ending):
             return True

@@ -7,15 +7,20 @@ the first that is wrong; here each is told, with the line that mends it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from app.clock import Clock
+from app.directory.answered import answered
 from app.directory.layout import LAYOUT, read_layout
 from app.directory.link import Link, read_setting
+from app.directory.pipelined import PipelinedRedis
+from app.directory.places import check_place
+from app.directory.shards import Shards
 from app.doctor.clocks import judge_clock
 from app.doctor.finding import Finding, fail, ok, warn
-from app.errors import DirectoryUnavailable
+from app.errors import DirectoryUnavailable, Misplaced
 
 OLDEST = (7, 0)
 _FULL = 0.8
@@ -37,21 +42,47 @@ class RedisFacts:
     after_s: float
 
 
-async def examine_redis(link: Link, where: str, clock: Clock) -> list[Finding]:
-    """Return the findings about the Redis at `where`; one that can't be asked is a finding."""
+async def examine_link(link: Link, clock: Clock) -> list[Finding]:
+    """Return the findings about every server of a Redis, Sentinels' primary or cluster; one that
+    can't be asked is a finding.
+    """
     try:
-        facts, layout = await _read(link, clock), await read_layout(link)
+        servers = await link.servers()
     except DirectoryUnavailable as error:
-        return [_unreachable(where, str(error))]
-    return [*judge_redis(where, facts), judge_layout(where, layout)]
+        return [_unreachable(link.name, str(error))]
+    found: list[Finding] = []
+    for server in servers:
+        try:
+            facts = await _read(server.redis, clock)
+        except DirectoryUnavailable as error:
+            found.append(_unreachable(server.name, str(error)))
+            continue
+        found += judge_redis(server.name, facts, is_primary=server.is_primary)
+        if facts.info.get("cluster_enabled") and len(servers) == 1:
+            found.append(_lonely(server.name))
+    with suppress(DirectoryUnavailable):  # told of already
+        found.append(judge_layout(link.name, await read_layout(link)))
+    return found
 
 
-async def _read(link: Link, clock: Clock) -> RedisFacts:
-    info = await link.call(link.redis.info())
-    appendfsync = await read_setting(link, "appendfsync")
-    policy = await read_setting(link, "maxmemory-policy")
+async def examine_places(shards: Shards) -> list[Finding]:
+    """Return whether every tenant lies where `[redis]` puts it; nothing where one is away."""
+    for link in shards.links.values():
+        try:
+            await check_place(shards, link)
+        except Misplaced as error:
+            return [fail("redis places", link.name, str(error), "clickhouse-scim directory move")]
+        except DirectoryUnavailable:
+            return []
+    return [ok("redis places", f"{len(shards.links)} Redis", "every tenant is in its place")]
+
+
+async def _read(redis: PipelinedRedis, clock: Clock) -> RedisFacts:
+    info = await answered(redis.info())
+    appendfsync = await read_setting(redis, "appendfsync")
+    policy = await read_setting(redis, "maxmemory-policy")
     before_s = clock.now_ms() / 1000
-    seconds, micros = await link.call(link.redis.time())
+    seconds, micros = await answered(redis.time())
     return RedisFacts(
         info=info,
         appendfsync=appendfsync,
@@ -62,17 +93,26 @@ async def _read(link: Link, clock: Clock) -> RedisFacts:
     )
 
 
+def _lonely(where: str) -> Finding:
+    return fail(
+        "redis cluster",
+        where,
+        "is a node of a Redis Cluster, and has but some of the keys",
+        f"write [redis] url as redis+cluster://{where.partition('/')[0]}, and add [redis.queue]",
+    )
+
+
 def _unreachable(where: str, error: str) -> Finding:
     wrong_password = any(word in error for word in ("NOAUTH", "WRONGPASS", "Authentication", "ACL"))
     mend = (
         "set [redis] password_env or password_file to the password that Redis has"
         if wrong_password
-        else "start Redis, or correct [redis] url; nothing works without it"
+        else "start Redis, or correct [redis]; nothing works without it"
     )
     return fail("redis", where, error, mend)
 
 
-def judge_redis(where: str, facts: RedisFacts) -> Iterator[Finding]:
+def judge_redis(where: str, facts: RedisFacts, *, is_primary: bool = True) -> Iterator[Finding]:
     """Yield what to think of it; pure."""
     info = facts.info
     version = str(info.get("redis_version", "?"))
@@ -82,7 +122,8 @@ def judge_redis(where: str, facts: RedisFacts) -> Iterator[Finding]:
         yield ok("redis", where, f"answers, version {version}")
     yield _durability(where, facts)
     yield _eviction(where, facts)
-    yield from _writing(where, info)
+    if is_primary:
+        yield from _writing(where, info)
     yield _room(where, info)
     yield judge_clock(where, facts.time_s, facts.before_s, facts.after_s)
 

@@ -7,7 +7,7 @@ import structlog
 from app.clock import Clock
 from app.directory.activity import Window, note_activity
 from app.directory.link import Link
-from app.errors import DirectoryUnavailable
+from app.directory.shards import Shards
 from app.http.flushing import flush_often
 
 log = structlog.get_logger()
@@ -16,8 +16,8 @@ log = structlog.get_logger()
 class ActivityLog:
     """What came during the last seconds, by tenant; no request waits for it, or fails by it."""
 
-    def __init__(self, link: Link, clock: Clock) -> None:
-        self._link, self._clock = link, clock
+    def __init__(self, shards: Shards, clock: Clock) -> None:
+        self._shards, self._clock = shards, clock
         self._windows: dict[str, Window] = {}
 
     def note(self, tenant: str, *, write: bool, refused: bool) -> None:
@@ -29,15 +29,13 @@ class ActivityLog:
     async def flush(self) -> None:
         """Write what was noted. What Redis did not take is dropped: the next request tells more."""
         windows, self._windows = self._windows, {}
-        for tenant, window in windows.items():
-            await note_activity(self._link, tenant, window)
+
+        async def write(link: Link, tenant: str) -> None:
+            await note_activity(link, tenant, windows[tenant])
+
+        if lost := await self._shards.each(windows, write):
+            log.warning("activity.lost", tenants=len(lost))
 
     async def run(self) -> None:
         """Flush every few seconds until cancelled, and then once more."""
-        await flush_often(self._try, lambda: log.warning("activity.lost"))
-
-    async def _try(self) -> None:
-        try:
-            await self.flush()
-        except DirectoryUnavailable as error:
-            log.warning("activity.lost", error=str(error))
+        await flush_often(self.flush, lambda: log.warning("activity.lost"))

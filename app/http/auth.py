@@ -7,7 +7,7 @@ from collections.abc import Container
 
 from app.clock import Clock
 from app.config.network import parse_network
-from app.directory.link import Link
+from app.directory.shards import Shards
 from app.directory.tokens import TokenRecord, authenticate, parse_authorization
 from app.errors import TooManyTries, Unauthorized
 from app.http.address import is_in, parse_address
@@ -23,8 +23,8 @@ _NEEDED = "a valid token is needed in the Authorization header"
 class Authenticator:
     """Checks tokens against Redis; what was admitted is believed for `CACHE_S`."""
 
-    def __init__(self, link: Link, clock: Clock, uses: TokenUses, failures: Failures) -> None:
-        self._link = link
+    def __init__(self, shards: Shards, clock: Clock, uses: TokenUses, failures: Failures) -> None:
+        self._shards = shards
         self._clock = clock
         self._uses, self._failures = uses, failures
         self._admitted: dict[tuple[str, bytes], tuple[float, TokenRecord]] = {}
@@ -57,7 +57,8 @@ class Authenticator:
         credential = parse_authorization(authorization)
         if credential is None:
             return None
-        record = await authenticate(self._link, known, credential, self._clock.now_ms())
+        link = self._shards.of(known)
+        record = await authenticate(link, known, credential, self._clock.now_ms())
         if record is not None:
             if len(self._admitted) >= _CACHE_SIZE:
                 self._admitted.clear()

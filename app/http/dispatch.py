@@ -113,7 +113,7 @@ class Dispatch:
         )
         if not _is_utf8(request.raw_path):
             raise InvalidSyntax("the URL is not UTF-8")
-        if not receiver.durable:
+        if tenants[route.tenant].link not in receiver.admitted:
             raise Unavailable("the directory has not been found durable yet, try again")
         if not _covers(token.scopes, route, reads=self._reads):
             raise Forbidden("this token's scopes do not cover the request")

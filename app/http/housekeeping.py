@@ -15,6 +15,7 @@ import structlog
 
 from app.directory.directory import Origin
 from app.directory.keys import Keys
+from app.directory.link import Link
 from app.directory.reader import pending_since_before
 from app.directory.staging import LEASE_MS, settle, unsettled
 from app.directory.unanswered import forget_old
@@ -33,17 +34,18 @@ async def keep_house(receiver: Receiver) -> None:
     """Tidy up every few minutes, never in step with other receivers, until cancelled."""
     await asyncio.sleep(FIRST_S)
     while True:
-        try:
-            await tidy(receiver)
-        except DirectoryUnavailable as error:
-            log.warning("redis.awaited", error=str(error))
+        for link in receiver.shards.links.values():
+            try:
+                await tidy(receiver, link)
+            except DirectoryUnavailable as error:
+                log.warning("redis.awaited", redis=link.name, error=str(error))
         await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
 
 
-async def tidy(receiver: Receiver) -> None:
-    """Go through all tenants once. Raises DirectoryUnavailable."""
-    link, tenants = receiver.link, receiver.tenants
-    names, days = list(tenants), receiver.settings.limits.pending_days
+async def tidy(receiver: Receiver, link: Link) -> None:
+    """Go through all tenants there once. Raises DirectoryUnavailable."""
+    tenants, days = receiver.tenants, receiver.settings.limits.pending_days
+    names = receiver.shards.on(link, tenants)
     before_ms = receiver.clock.now_ms() - int(days * _DAY_MS)
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]

@@ -16,9 +16,9 @@ from aiohttp import web
 
 from app.clock import Clock
 from app.config.settings import Settings
-from app.directory.layout import admit_layout, until_admitted
-from app.directory.link import check_durable, connect
-from app.errors import DirectoryUnavailable, LaterLayout, VolatileRedis
+from app.directory.admission import Refused, admitted_later, admitted_now
+from app.directory.link import Link
+from app.directory.shards import connect_all
 from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
 from app.http.dispatch import Dispatch
@@ -39,13 +39,12 @@ from app.metrics.fleet import Fleet
 from app.reload import reread
 from app.sentry import logging_to
 from app.tracing.start import traced
-from app.wake import Waker
+from app.wake import Queues, Waker
 
 if TYPE_CHECKING:
     from app.tracing.spans import Tracing
 
 _SHUTDOWN_S = 4.0
-_FIRST_LOOK_S = 1.0
 _LINE = 64 * 1024  # so that a filter that is too long is refused by its own limit, in SCIM's form
 
 log = structlog.get_logger()
@@ -54,36 +53,29 @@ log = structlog.get_logger()
 def build_receiver(
     settings: Settings, *, allow_volatile_redis: bool, tracing: Tracing | None = None
 ) -> Receiver:
-    url, password = settings.redis.url, settings.redis.secret()
     metrics, clock = Metrics(settings.tenants), Clock()
     timed = metrics.time_script
-    link = connect(
-        url,
-        password,
-        timed=timed if tracing is None else tracing.timing(timed),
-        wait_replicas=settings.redis.wait_replicas,
-    )
-    fleet = Fleet(link, metrics, "receiver", clock)
-    uses = TokenUses(link, clock)
+    shards = connect_all(settings.redis, timed=timed if tracing is None else tracing.timing(timed))
+    fleet = Fleet(shards, metrics, "receiver", clock)
+    uses = TokenUses(shards, clock)
     return Receiver(
         settings=settings,
         configured=settings,
-        tenants=build_tenants(settings, link),
-        link=link,
-        waker=Waker(url, password),
+        tenants=build_tenants(settings, shards),
+        shards=shards,
+        waker=Waker(Queues.of(settings.redis)),
         metrics=metrics,
         fleet=fleet,
-        exposition=Exposition(link, fleet, clock),
-        activity=ActivityLog(link, clock),
-        authenticator=Authenticator(link, clock, uses, Failures(clock)),
+        exposition=Exposition(shards, fleet, clock),
+        activity=ActivityLog(shards, clock),
+        authenticator=Authenticator(shards, clock, uses, Failures(clock)),
         uses=uses,
         clock=clock,
-        unanswered=Unanswered(link),
-        quirks=QuirkCounter(link, clock),
-        pressure=Pressure(link, clock),
+        unanswered=Unanswered(shards),
+        quirks=QuirkCounter(shards, clock),
+        pressure=Pressure(shards, clock),
         tracing=tracing,
         allow_volatile_redis=allow_volatile_redis,
-        durable=allow_volatile_redis,
     )
 
 
@@ -113,7 +105,10 @@ async def _parts(receiver: Receiver) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(receiver.waker.run(), name="waker"),
         asyncio.create_task(receiver.quirks.run(), name="quirks"),
-        asyncio.create_task(receiver.pressure.watch_memory(), name="memory"),
+        *(
+            asyncio.create_task(receiver.pressure.watch_memory(link), name=f"memory of {link.name}")
+            for link in receiver.shards.links.values()
+        ),
         asyncio.create_task(receiver.uses.run(), name="token uses"),
         asyncio.create_task(warn_of_ends(receiver), name="token ends"),
         asyncio.create_task(keep_house(receiver), name="housekeeping"),
@@ -128,7 +123,7 @@ async def _parts(receiver: Receiver) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await task
     await receiver.waker.close()
-    await receiver.link.close()
+    await receiver.shards.close()
 
 
 async def serve(
@@ -141,15 +136,16 @@ async def serve(
     reuse_port: bool = False,
     tracing: Tracing | None = None,
 ) -> None:
-    """Answer requests until SIGTERM or SIGINT. Raises VolatileRedis, OSError if the port is taken.
+    """Answer requests until SIGTERM or SIGINT. Raises what refuses a Redis (`admission`), and
+    OSError if the port is taken.
 
-    Where Redis does not answer yet the port is open all the same: until it has been found durable,
-    every request is a 503. SIGHUP rereads the configuration; a broken one changes nothing and is
-    logged.
+    Where Redis does not answer yet the port is open all the same: until it is admitted, every
+    request of the tenants there is a 503. SIGHUP rereads the configuration; a broken one changes
+    nothing and is logged.
     """
     certificate = _certificate(settings)
     receiver = build_receiver(settings, allow_volatile_redis=allow_volatile_redis, tracing=tracing)
-    await _refuse_volatile(receiver)
+    await _look(receiver)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -164,7 +160,9 @@ async def serve(
         await site.start()
         log.info("receiver.started", host=host, port=port, tenants=len(receiver.tenants))
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(_admit(receiver))]
+            beside = [
+                tasks.create_task(_admit(receiver, link)) for link in receiver.shards.links.values()
+            ]
             if certificate is not None:
                 beside.append(tasks.create_task(certificate.kept_fresh()))
             await stop.wait()
@@ -193,26 +191,21 @@ def _certificate(settings: Settings) -> Certificate | None:
     return Certificate(at.tls_certificate, at.tls_key)
 
 
-async def _refuse_volatile(receiver: Receiver) -> None:
-    """Raise VolatileRedis before the port is open, if Redis is there to be asked."""
-    if receiver.durable:
-        return
+async def _look(receiver: Receiver) -> None:
+    """Raise what refuses a Redis before the port is open, if it is there to be asked."""
     try:
-        async with asyncio.timeout(_FIRST_LOOK_S):
-            await check_durable(receiver.link)
-            await admit_layout(receiver.link)
-    except (DirectoryUnavailable, TimeoutError):
-        return
-    except (VolatileRedis, LaterLayout):
-        await receiver.link.close()
+        receiver.admitted |= await admitted_now(
+            receiver.shards, allow_volatile=receiver.allow_volatile_redis
+        )
+    except Refused:
+        await receiver.shards.close()
         raise
-    receiver.durable = True
 
 
-async def _admit(receiver: Receiver) -> None:
-    if not receiver.durable:
-        await until_admitted(receiver.link)
-        receiver.durable = True
+async def _admit(receiver: Receiver, link: Link) -> None:
+    if link not in receiver.admitted:
+        await admitted_later(receiver.shards, link, allow_volatile=receiver.allow_volatile_redis)
+        receiver.admitted.add(link)
 
 
 def _reread(receiver: Receiver, reload: Callable[[], Settings]) -> None:
@@ -249,7 +242,7 @@ def run_receiver(
                     tracing=tracing,
                 )
             )
-        except* (VolatileRedis, LaterLayout) as group:
+        except* Refused as group:
             refused = group.exceptions[0]
     if refused is not None:  # raised in the clause above it would be wrapped in a group again
         raise refused

@@ -16,8 +16,9 @@ from app.http.exchange import Exchange
 
 
 async def lanes(exchange: Exchange) -> Answer:
-    names = [(store.tenant, store.target) for store in exchange.caller.tenant.lanes.stores]
-    statuses = await read_statuses(exchange.receiver.link, names)
+    tenant = exchange.caller.tenant
+    names = [(store.tenant, store.target) for store in tenant.lanes.stores]
+    statuses = await read_statuses(tenant.link, names)
     return plain_json([lane_row(status) for status in statuses.values()])
 
 

@@ -20,6 +20,7 @@ from app.clock import Clock
 from app.config.settings import Limits, Settings
 from app.directory.keys import Keys
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.errors import DirectoryUnavailable, TooManyRequests, Unavailable
 
 MEMORY_LOOK_S = 1.0
@@ -50,11 +51,14 @@ class _Share:
 
 @dataclass(slots=True)
 class Pressure:
-    """Of one receiver process; the rates of tenants are those of all processes together."""
+    """Of one receiver process; the rates of tenants are those of all processes together.
 
-    link: Link
+    `memory`: how much of what it may use each Redis uses, 0 for one that is away.
+    """
+
+    shards: Shards
     clock: Clock
-    memory: float = 0.0
+    memory: dict[Link, float] = field(default_factory=dict)
     _open: int = 0
     _of_tenant: Counter[str] = field(default_factory=Counter)
     _shares: dict[str, _Share] = field(default_factory=dict)
@@ -87,7 +91,8 @@ class Pressure:
                 raise TooManyRequests("too many requests at the same time", _BUSY_RETRY_S)
             if self._of_tenant[tenant] > max(1, limits.max_in_flight // 2):
                 raise TooManyRequests("too many requests of this tenant at once", _BUSY_RETRY_S)
-            if self.memory >= settings.redis.max_memory_share and not reads:
+            used = self.memory.get(self.shards.of(tenant), 0.0)
+            if used >= settings.redis.max_memory_share and not reads:
                 raise Unavailable("the directory is nearly full", _FULL_RETRY_S)
         if limits.requests_per_second:
             await self._take(tenant, limits, revoking=revoking)
@@ -100,7 +105,7 @@ class Pressure:
             share.left -= 1
             return
         wanted = 1 if revoking else max(1, int(rate * TAKEN_S))
-        taken, wait_ms = await self.link.scripts.run(
+        taken, wait_ms = await self.shards.of(tenant).scripts.run(
             "bucket",
             Keys(tenant).seq,
             rate,
@@ -114,19 +119,26 @@ class Pressure:
             )
         share.left, share.until = taken - 1, now + 1.0
 
-    async def watch_memory(self) -> None:
-        """Look how full Redis is, again and again, until cancelled. One task owns this."""
+    async def watch_memory(self, link: Link) -> None:
+        """Look how full a Redis is, again and again, until cancelled; of a cluster its fullest
+        node counts. One task owns this.
+        """
         was_full = False
         while True:
             try:
-                self.memory = _share(await self.link.call(self.link.redis.info("memory")))
+                self.memory[link] = await _used(link)
             except DirectoryUnavailable:
-                self.memory = 0.0  # requests find that out themselves
-            is_full = self.memory >= 1.0
+                self.memory[link] = 0.0  # requests find that out themselves
+            is_full = self.memory[link] >= 1.0
             if is_full and not was_full:
-                log.error("redis.full")
+                log.error("redis.full", redis=link.name)
             was_full = is_full
             await asyncio.sleep(MEMORY_LOOK_S)
+
+
+async def _used(link: Link) -> float:
+    primaries = [one.redis for one in await link.servers() if one.is_primary]
+    return max([_share(await link.call(redis.info("memory"))) for redis in primaries], default=0.0)
 
 
 def _share(memory: dict[str, int]) -> float:

@@ -10,7 +10,7 @@ import structlog
 from app.clock import Clock
 from app.directory.link import Link
 from app.directory.quirks import QuirkLog
-from app.errors import DirectoryUnavailable
+from app.directory.shards import Shards
 from app.http.flushing import flush_often
 from app.scim.quirks import Quirk
 
@@ -23,8 +23,8 @@ class QuirkCounter:
     What was counted and not written when the process dies is lost: figures for a report.
     """
 
-    def __init__(self, link: Link, clock: Clock) -> None:
-        self._link, self._clock = link, clock
+    def __init__(self, shards: Shards, clock: Clock) -> None:
+        self._shards, self._clock = shards, clock
         self._seen: dict[str, Counter[Quirk]] = {}
 
     def note(self, tenant: str, quirks: Iterable[Quirk]) -> None:
@@ -35,11 +35,12 @@ class QuirkCounter:
     async def flush(self) -> None:
         """Write what was counted. Where Redis is away it is kept for the next time."""
         seen, self._seen = self._seen, {}
-        for tenant, counts in seen.items():
-            try:
-                await QuirkLog(self._link, tenant).add(counts, self._clock.now_ms())
-            except DirectoryUnavailable:
-                self._seen.setdefault(tenant, Counter()).update(counts)
+
+        async def write(link: Link, tenant: str) -> None:
+            await QuirkLog(link, tenant).add(seen[tenant], self._clock.now_ms())
+
+        for tenant in await self._shards.each(seen, write):
+            self._seen.setdefault(tenant, Counter()).update(seen[tenant])
 
     async def run(self) -> None:
         """Flush every few seconds until cancelled, and then once more."""

@@ -18,6 +18,7 @@ from app.directory.directory import Directory, Origin
 from app.directory.keys import KINDS, Kind
 from app.directory.lanes import LaneStore
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.directory.tokens import TokenRecord
 from app.http.activity import ActivityLog
 from app.http.auth import Authenticator
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as requests see it. `verified_domains`: folded; empty means that any is taken.
+    """A tenant as requests see it. `link`: where it lies. `verified_domains`: folded; empty means
+    that any is taken.
 
     `types`: the resource types that it has, with the extensions that it declares; `sources`: what
     answers about them are made of. `hasher`: what passwords become, None where the tenant's users
@@ -49,6 +51,7 @@ class Tenant:
     """
 
     name: str
+    link: Link
     directory: Directory
     role_map: RoleMap
     verified_domains: frozenset[str]
@@ -59,10 +62,12 @@ class Tenant:
     lanes: Lanes
 
 
-def build_tenants(settings: Settings, link: Link) -> dict[str, Tenant]:
+def build_tenants(settings: Settings, shards: Shards) -> dict[str, Tenant]:
     ledger, limits = settings.ledger is not None, _limits(settings)
-    tenants = settings.tenants.items()
-    return {name: _tenant(name, tenant, link, limits, ledger=ledger) for name, tenant in tenants}
+    return {
+        name: _tenant(name, one, shards.of(name), limits, ledger=ledger)
+        for name, one in settings.tenants.items()
+    }
 
 
 def _limits(settings: Settings) -> Limits:
@@ -88,6 +93,7 @@ def _tenant(
     lanes = Lanes([LaneStore(link, name, target) for target in configured.targets])
     return Tenant(
         name=name,
+        link=link,
         directory=directory,
         role_map=RoleMap.of(configured),
         verified_domains=frozenset(configured.verified_domains),
@@ -102,13 +108,14 @@ def _tenant(
 @dataclass(slots=True)
 class Receiver:
     """The parts. `configured` is the file, `settings` that with the `servers` that were found in
-    clusters; `settings` and `tenants` are replaced together.
+    clusters; `settings` and `tenants` are replaced together. `admitted`: what was found durable and
+    in order; requests for tenants elsewhere are refused.
     """
 
     settings: Settings
     configured: Settings
     tenants: Mapping[str, Tenant]
-    link: Link
+    shards: Shards
     waker: Waker
     metrics: Metrics
     fleet: Fleet
@@ -122,14 +129,14 @@ class Receiver:
     pressure: Pressure
     tracing: Tracing | None = None
     allow_volatile_redis: bool = False
-    durable: bool = field(default=False)
+    admitted: set[Link] = field(default_factory=set)
     servers: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
 
     def replace(self, configured: Settings) -> None:
         """Answer from now on by another configuration."""
         self.configured = configured
         self.settings = with_servers(configured, self.servers)
-        self.tenants = build_tenants(self.settings, self.link)
+        self.tenants = build_tenants(self.settings, self.shards)
         self.metrics.show(self.settings.tenants)
 
     def join(self, servers: Mapping[str, tuple[Host, ...]]) -> None:

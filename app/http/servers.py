@@ -24,7 +24,7 @@ async def follow_servers(receiver: Receiver) -> None:
     while True:
         try:
             now_ms = receiver.clock.now_ms()
-            receiver.join(await read_servers(receiver.link, receiver.configured, now_ms))
+            receiver.join(await read_servers(receiver.shards, receiver.configured, now_ms))
         except DirectoryUnavailable as error:
             log.warning("redis.awaited", error=str(error))
         await asyncio.sleep(_FOLLOW_S)

@@ -14,6 +14,7 @@ import structlog
 
 from app.directory.directory import OwnWrite
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.directory.unanswered import KEPT_MS, forget, is_unanswered
 from app.errors import DirectoryUnavailable
 
@@ -31,8 +32,8 @@ Key = tuple[str, str]
 
 
 class Unanswered:
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
         self._open: set[Key] = set()
         self._sent: dict[Key, None] = {}
         self._some = asyncio.Event()
@@ -65,19 +66,25 @@ class Unanswered:
             if age_ms > _ALIVE_MS:
                 return True
             await asyncio.sleep(_LOOK_S)
-            if not await is_unanswered(self._link, *key):
+            if not await is_unanswered(self._shards.of(key[0]), *key):
                 return False
             age_ms = own.age_ms + int((asyncio.get_running_loop().time() - started) * 1000)
 
     async def flush(self) -> None:
-        """Tell Redis what has been answered. Where it is away it is kept for the next time."""
+        """Tell Redis what has been answered. Where one is away it is kept for the next time; then
+        this raises DirectoryUnavailable.
+        """
         sent, self._sent = self._sent, {}
-        try:
-            for tenant in dict.fromkeys(tenant for tenant, _ in sent):
-                await forget(self._link, tenant, [digest for t, digest in sent if t == tenant])
-        except DirectoryUnavailable:
-            self._sent = sent | self._sent
-            raise
+        digests: dict[str, list[str]] = {}
+        for tenant, digest in sent:
+            digests.setdefault(tenant, []).append(digest)
+
+        async def write(link: Link, tenant: str) -> None:
+            await forget(link, tenant, digests[tenant])
+
+        if left := frozenset(await self._shards.each(digests, write)):
+            self._sent = {key: None for key in sent if key[0] in left} | self._sent
+            raise DirectoryUnavailable(f"{len(left)} tenants' Redis did not answer")
 
     async def run(self) -> None:
         """Flush whenever there is something to tell, until cancelled, and then once more."""

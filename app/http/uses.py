@@ -6,8 +6,8 @@ import structlog
 
 from app.clock import Clock
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.directory.tokens import note_uses
-from app.errors import DirectoryUnavailable
 from app.http.flushing import flush_often
 
 log = structlog.get_logger()
@@ -18,8 +18,8 @@ class TokenUses:
     some seconds older then.
     """
 
-    def __init__(self, link: Link, clock: Clock) -> None:
-        self._link, self._clock = link, clock
+    def __init__(self, shards: Shards, clock: Clock) -> None:
+        self._shards, self._clock = shards, clock
         self._seen: dict[str, dict[str, int]] = {}
 
     def note(self, tenant: str, token_id: str) -> None:
@@ -28,11 +28,12 @@ class TokenUses:
     async def flush(self) -> None:
         """Write what was noted. Where Redis is away it is kept for the next time."""
         seen, self._seen = self._seen, {}
-        for tenant, uses in seen.items():
-            try:
-                await note_uses(self._link, tenant, uses)
-            except DirectoryUnavailable:
-                self._seen[tenant] = uses | self._seen.get(tenant, {})
+
+        async def write(link: Link, tenant: str) -> None:
+            await note_uses(link, tenant, seen[tenant])
+
+        for tenant in await self._shards.each(seen, write):
+            self._seen[tenant] = seen[tenant] | self._seen.get(tenant, {})
 
     async def run(self) -> None:
         """Flush every few seconds until cancelled, and then once more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
@@ -18,14 +19,15 @@ from prometheus_client import CollectorRegistry, Metric
 
 from app.clock import Clock
 from app.directory.link import Link
+from app.directory.shards import Shards
 from app.errors import DirectoryUnavailable
 from app.metrics.declared import Metrics
 
 FLUSH_S = 5.0
 ALIVE_S = 3 * FLUSH_S
 _LAST_FLUSH_S = 1.0
-COUNTERS = "clickhouse-scim:metrics"  # hash: [sample, {label: value}] as JSON -> figure
-PROCESSES = "clickhouse-scim:processes"  # zset: KIND:ID by when it was last seen (ms)
+COUNTERS = "{clickhouse-scim}:metrics"  # hash: [sample, {label: value}] as JSON -> figure
+PROCESSES = "{clickhouse-scim}:processes"  # zset: KIND:ID by when it was last seen (ms)
 
 Kind = Literal["receiver", "worker"]
 Series = tuple[str, tuple[tuple[str, str], ...]]
@@ -36,22 +38,37 @@ log = structlog.get_logger()
 
 
 class Fleet:
-    """The share of one process. `kind`: what it is counted as among the living."""
+    """The share of one process. `kind`: what it is counted as among the living.
 
-    def __init__(self, link: Link, metrics: Metrics, kind: Kind, clock: Clock) -> None:
-        self._link, self.metrics, self._clock = link, metrics, clock
+    Of several Redis any will do, since whoever reads adds them up: the one that took the last
+    figures takes the next, for as long as it answers.
+    """
+
+    def __init__(self, shards: Shards, metrics: Metrics, kind: Kind, clock: Clock) -> None:
+        self.metrics, self._clock = metrics, clock
+        self._links = deque(shards.links.values())
         self._member = f"{kind}:{uuid.uuid4()}"
         self._added: dict[Series, float] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def flush(self) -> None:
-        """Add what was counted since the last time. Raises DirectoryUnavailable: then next time."""
+        """Add what was counted since the last time. Raises DirectoryUnavailable if no Redis
+        answers: then next time.
+        """
         async with self._one_at_a_time:
-            await self._flush()
+            for left in reversed(range(len(self._links))):
+                try:
+                    await self._flush(self._links[0])
+                except DirectoryUnavailable:
+                    self._links.rotate(-1)
+                    if not left:
+                        raise
+                else:
+                    return
 
-    async def _flush(self) -> None:
+    async def _flush(self, link: Link) -> None:
         counted = dict(samples(self.metrics.registry))
-        pipe = self._link.redis.pipeline(transaction=False)
+        pipe = link.redis.pipeline(transaction=False)
         for series, value in counted.items():
             grown = value - self._added.get(series, 0.0)
             if grown:
@@ -61,7 +78,7 @@ class Fleet:
         now_ms = self._clock.now_ms()
         pipe.zadd(PROCESSES, {self._member: now_ms})
         pipe.zremrangebyscore(PROCESSES, "-inf", now_ms - round(ALIVE_S * 1000))
-        await self._link.call(pipe.execute())
+        await link.call(pipe.execute())
         self._added = counted
 
     async def run(self) -> None:
@@ -74,7 +91,8 @@ class Fleet:
             try:
                 async with asyncio.timeout(_LAST_FLUSH_S):
                     await self._try()
-                    await self._link.call(self._link.redis.zrem(PROCESSES, self._member))
+                    link = self._links[0]
+                    await link.call(link.redis.zrem(PROCESSES, self._member))
             except (TimeoutError, DirectoryUnavailable):
                 log.warning("metrics.lost")
 
@@ -85,14 +103,22 @@ class Fleet:
             log.debug("metrics.kept")  # receiver and lanes say more of Redis than we could
 
 
-async def read_counters(link: Link, metrics: Metrics) -> list[Metric]:
-    """Return every declared family with the figures of all processes.
+async def read_counters(link: Link) -> dict[str, float]:
+    """Return the figures that were added there, by series."""
+    found = await link.call(link.redis.hgetall(COUNTERS))  # type: ignore[arg-type]
+    return {field.decode(): float(value) for field, value in found.items()}
+
+
+def counters(metrics: Metrics, added: Iterable[Mapping[str, float]]) -> list[Metric]:
+    """Return every declared family with the figures of all processes; pure.
 
     Series of tenants that are shown no longer are left out.
     """
-    found = await link.call(link.redis.hgetall(COUNTERS))  # type: ignore[arg-type]
-    figures = ((*_decode(field), float(value)) for field, value in found.items())
-    return _families(metrics, figures)
+    total: defaultdict[str, float] = defaultdict(float)
+    for figures in added:
+        for series, value in figures.items():
+            total[series] += value
+    return _families(metrics, ((*_decode(series), value) for series, value in total.items()))
 
 
 async def read_living(link: Link, now_ms: int) -> Mapping[str, int]:

@@ -48,17 +48,17 @@ class _Tenant:
 
 
 class Reading:
-    """What one process has read so far."""
+    """What one process has read so far of one Redis."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._rounds = Rounds[str]()
         self._known: dict[str, _Tenant] = {}
 
-    async def state(self, settings: Settings, now_ms: int) -> State:
-        """Return it for all tenants of the configuration. Raises DirectoryUnavailable."""
-        names = list(settings.tenants)
-        self._known = {name: one for name, one in self._known.items() if name in settings.tenants}
+    async def state(self, settings: Settings, names: Sequence[str], now_ms: int) -> State:
+        """Return it for these tenants, all that lie there. Raises DirectoryUnavailable."""
+        there = frozenset(names)
+        self._known = {name: one for name, one in self._known.items() if name in there}
         again = [name for name, one in self._known.items() if not one.is_well]
         for some in _parts(names):
             again += dict.fromkeys(tenant for tenant, _ in await read_dirty(self._link, some))

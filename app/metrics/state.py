@@ -50,6 +50,27 @@ class State:
     activities: Mapping[str, Activity] = field(default_factory=dict)
 
 
+def merged(states: Sequence[State]) -> State:
+    """Return the state of all tenants, out of those of some each; pure."""
+    ledgers = [one.ledger for one in states if one.ledger is not None]
+    since = [one.since_ms for one in ledgers if one.since_ms is not None]
+    return State(
+        max(one.now_ms for one in states),
+        [lane for one in states for lane in one.lanes],
+        {k: v for one in states for k, v in one.drifted.items()},
+        {k: v for one in states for k, v in one.revocations.items()},
+        LedgerLag(
+            sum(one.events for one in ledgers),
+            sum(one.facts for one in ledgers),
+            min(since, default=None),
+        )
+        if ledgers
+        else None,
+        {k: v for one in states for k, v in one.tokens.items()},
+        {k: v for one in states for k, v in one.activities.items()},
+    )
+
+
 def families(state: State) -> Iterator[Metric]:
     """Yield the gauges of `state`; pure."""
     yield from _of_lanes(state)

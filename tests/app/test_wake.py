@@ -10,7 +10,8 @@ import pytest
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 
-from app.wake import CALLS, JOB, QUEUE, Waker
+from app.config.redis import RedisSettings
+from app.wake import CALLS, JOB, QUEUE, Queues, Waker
 
 if TYPE_CHECKING:
     from tests.conftest import RedisServer
@@ -24,7 +25,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 @pytest.fixture
 async def waker(own_redis: RedisServer) -> AsyncIterator[Waker]:
-    waker = Waker(own_redis.url)
+    waker = Waker(Queues.of(RedisSettings(url=own_redis.url)))
     task = asyncio.create_task(waker.run())
     yield waker
     task.cancel()
@@ -86,7 +87,7 @@ async def test_nobody_waits_and_nothing_grows_while_redis_is_gone(
         waker.wake("acme", ["main"])
         waker.wake("globex", ["main"])
     assert asyncio.get_running_loop().time() < started + 1
-    assert len(waker._lanes) == 2
+    assert [len(line._lanes) for line in waker._lines.values()] == [2]
     await asyncio.sleep(0)
     await asyncio.to_thread(own_redis.start)
 
@@ -100,7 +101,7 @@ async def test_nobody_waits_and_nothing_grows_while_redis_is_gone(
 async def test_a_waker_that_sends_can_be_cancelled_at_any_step(own_redis: RedisServer) -> None:
     """On Python 3.11 redis-py's own time-out swallowed it, and the receiver never ended."""
     for steps in range(60):
-        waker = Waker(own_redis.url)
+        waker = Waker(Queues.of(RedisSettings(url=own_redis.url)))
         task = asyncio.create_task(waker.run())
         waker.wake("acme", ["main", "second"])
         for _ in range(steps):

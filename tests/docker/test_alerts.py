@@ -29,7 +29,7 @@ from app.directory.lanes import Acknowledgement, LaneStore, Letter
 from app.directory.tokens import create
 from app.http.main import build_receiver, make_runner
 from app.metrics.exposition import Exposition
-from app.metrics.fleet import Fleet
+from app.metrics.fleet import PROCESSES, Fleet
 
 if TYPE_CHECKING:
     from tests.conftest import ClickHouseServer, RedisServer
@@ -83,14 +83,18 @@ class Drill:
     receiver: Any = None
 
     @property
+    def link(self) -> Any:
+        return self.receiver.shards.of(self.tenant)
+
+    @property
     def store(self) -> LaneStore:
-        return LaneStore(self.receiver.link, self.tenant, "main")
+        return LaneStore(self.link, self.tenant, "main")
 
     async def scrape(self) -> str:
         """Return what /metrics says now, nothing remembered; "" where nobody answers."""
         if self.receiver is not None:
             self.receiver.exposition = Exposition(
-                self.receiver.link, self.receiver.fleet, self.clock
+                self.receiver.shards, self.receiver.fleet, self.clock
             )
         try:
             async with self.http.get(f"{self.root}/metrics") as reply:
@@ -145,7 +149,7 @@ async def drill(
 
         async def start() -> None:
             receiver = build_receiver(load(file, {}), allow_volatile_redis=False)
-            receiver.durable = True
+            receiver.admitted |= set(receiver.shards.links.values())
             runner = make_runner(receiver)
             await runner.setup()
             runners.append(runner)
@@ -160,7 +164,7 @@ async def drill(
 
         made.stop, made.restart = stop, start
         await start()
-        token = await create(made.receiver.link, tenant, now_ms=Clock().now_ms())
+        token = await create(made.link, tenant, now_ms=Clock().now_ms())
         made.token, made.first_id = token.token, token.id
         yield made
         await stop()
@@ -187,11 +191,11 @@ async def receiver_again(drill: Drill) -> None:
 
 
 async def a_worker(drill: Drill) -> None:
-    await Fleet(drill.receiver.link, drill.receiver.metrics, "worker", Clock()).flush()
+    await Fleet(drill.receiver.shards, drill.receiver.metrics, "worker", Clock()).flush()
 
 
 async def no_worker(drill: Drill) -> None:
-    await drill.receiver.link.redis.delete("clickhouse-scim:processes")
+    await drill.link.redis.delete(PROCESSES)
 
 
 def letter(drill: Drill, *, revocation: bool) -> Letter:
@@ -238,8 +242,8 @@ async def no_letter(drill: Drill) -> None:
 async def an_old_change(drill: Drill) -> None:
     assert await drill.post({"userName": "ana"}) == 201
     dirty = Keys(drill.tenant).dirty
-    since = int((await drill.receiver.link.redis.hget(dirty, "main")) or 0)
-    await drill.receiver.link.redis.hset(dirty, "main", str(since - 600_000))
+    since = int((await drill.link.redis.hget(dirty, "main")) or 0)
+    await drill.link.redis.hset(dirty, "main", str(since - 600_000))
 
 
 async def drained(drill: Drill) -> None:
@@ -259,13 +263,13 @@ async def a_dead_target(drill: Drill) -> None:
 
 async def a_mass_change(drill: Drill) -> None:
     lane = Keys(drill.tenant).lane("lane", "main")
-    await drill.receiver.link.redis.hset(lane, "blocked", "takes access from 400 of 500")
+    await drill.link.redis.hset(lane, "blocked", "takes access from 400 of 500")
 
 
 async def confirmed(drill: Drill) -> None:
     code, printed = await drill.command("lane", "resume", drill.tenant, "main", "--confirm")
     assert code == 0, printed
-    await drill.receiver.link.redis.hdel(Keys(drill.tenant).lane("lane", "main"), "blocked")
+    await drill.link.redis.hdel(Keys(drill.tenant).lane("lane", "main"), "blocked")
 
 
 async def a_pause(drill: Drill) -> None:
@@ -288,14 +292,14 @@ async def failures(drill: Drill) -> None:
 
 
 async def slow_commits(drill: Drill) -> None:
-    redis = drill.receiver.link.redis
+    redis = drill.link.redis
     for name in ("ana", "bo"):
         await redis.execute_command("CLIENT", "PAUSE", "400", "WRITE")
         assert await drill.post({"userName": name}) == 201
 
 
 async def an_ending_token(drill: Drill) -> None:
-    link = drill.receiver.link
+    link = drill.link
     await link.redis.delete(Keys(drill.tenant).tokens)
     await create(link, drill.tenant, now_ms=Clock().now_ms(), expires_in_s=86400)
 
@@ -330,11 +334,11 @@ async def a_leftover(drill: Drill) -> None:
 
 
 async def silence(drill: Drill) -> None:
-    await drill.receiver.link.redis.delete(Keys(drill.tenant).activity)
+    await drill.link.redis.delete(Keys(drill.tenant).activity)
     now_ms = Clock().now_ms()
     for day in range(20, 8, -1):
         at = now_ms - day * DAY_MS
-        await note_activity(drill.receiver.link, drill.tenant, Window(at, at))
+        await note_activity(drill.link, drill.tenant, Window(at, at))
 
 
 async def heard_again(drill: Drill) -> None:
@@ -348,7 +352,7 @@ async def refusals(drill: Drill) -> None:
     await drill.receiver.activity.flush()
     activity = Keys(drill.tenant).activity
     since = Clock().now_ms() - 3_600_000
-    await drill.receiver.link.redis.hset(activity, "failing", str(since))
+    await drill.link.redis.hset(activity, "failing", str(since))
 
 
 async def an_old_event(drill: Drill) -> None:
@@ -359,7 +363,7 @@ async def an_old_event(drill: Drill) -> None:
 async def written(drill: Drill) -> None:
     """As the ledger's lane does once its tables are there."""
     lane = Keys(drill.tenant).lane("lane", LEDGER)
-    await drill.receiver.link.redis.hset(lane, "cursor", "2")
+    await drill.link.redis.hset(lane, "cursor", "2")
 
 
 Step = Callable[[Drill], Awaitable[None]]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from app.config.ledger import LedgerSettings
+from app.config.redis import RedisSettings
 from app.config.rolemap import RoleMap
 from app.config.schemas import DeclaredAttribute, DeclaredSchema
 from app.config.sentry import SentrySettings
@@ -21,7 +22,6 @@ from app.config.settings import (
     Guard,
     Limits,
     ReceiverSettings,
-    RedisSettings,
     Settings,
     WorkerSettings,
 )

@@ -73,10 +73,12 @@ async def write_ledger(
     lively: Callable[[], Collection[str]],
     clock: Clock,
     rng: random.Random,
+    *,
+    tenants: Callable[[], Sequence[str]],
 ) -> None:
     """Write what waits, tenant by tenant, until cancelled. `current`: the settings of the moment;
-    without a ledger in them nothing is done. `lively`: the tenants to which something happens; of
-    very many others each waits for its turn.
+    without a ledger in them nothing is done. `tenants`: those of them that lie there. `lively`: the
+    tenants to which something happens; of very many others each waits for its turn.
     """
     rounds = Rounds[str]()
     kept: LedgerSettings | None = None
@@ -92,9 +94,11 @@ async def write_ledger(
                     opened.push_async_callback(store.close)
             if store is not None and kept is not None:
                 most = max(1, round(_ASKED_A_SECOND * kept.flush_seconds))
-                here = [tenant for tenant in lively() if tenant in settings.tenants]
-                tenants = rounds.turn(list(settings.tenants), here, most)
-                await _write_due(Desk(link, store, settings, clock, rng), tenants)
+                everybody = tenants()
+                known = frozenset(everybody)
+                here = [tenant for tenant in lively() if tenant in known]
+                due = rounds.turn(everybody, here, most)
+                await _write_due(Desk(link, store, settings, clock, rng), due)
             pause_s = kept.flush_seconds if kept is not None else _UNUSED_S
             await asyncio.sleep(pause_s * rng.uniform(0.75, 1.25))
 

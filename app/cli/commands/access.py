@@ -86,7 +86,7 @@ def show(
     with counting("looking at resources") as told:
         result = run_linked(
             settings,
-            lambda link: shown(link, settings, lanes, user=user, role=role, told=told),
+            lambda shards: shown(shards, settings, lanes, user=user, role=role, told=told),
         )
     rows = result.rows
     if not as_json:
@@ -116,10 +116,11 @@ def groups(*, tenant: str, config: Path, as_json: bool) -> None:
     """
     settings = read_joined_settings(config)
     require_tenant(settings, tenant)
-    from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
+    from app.cli.linked import run_at  # noqa: PLC0415 - not for --help
     from app.cli.mappings import mapped  # noqa: PLC0415
 
-    rows = run_linked(settings, lambda link: mapped(link, tenant, settings.tenants[tenant]))
+    configured = settings.tenants[tenant]
+    rows = run_at(settings, tenant, lambda link: mapped(link, tenant, configured))
     columns = ("mapping", "display_name", "state", "taken_by", "roles")
     print_rows(rows, columns, as_json=as_json, empty="the role map speaks of no group")
 

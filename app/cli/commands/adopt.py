@@ -76,7 +76,7 @@ def plan(*, tenant: str, target: str, config: Path, as_json: bool) -> int:
     from app.cli.linked import run_linked  # noqa: PLC0415
 
     with counting("looking at resources") as told:
-        result = run_linked(settings, lambda link: matched(link, settings, lanes, told))
+        result = run_linked(settings, lambda shards: matched(shards, settings, lanes, told))
     rows = result.rows()
     empty = "" if result.failures else "no user there has the name of a resource"
     print_rows(rows, _COLUMNS, as_json=as_json, empty=empty)
@@ -117,7 +117,7 @@ def apply(
 
     with counting("adopting"):
         result = run_linked(
-            settings, lambda link: adopted(link, settings, lanes, names, within=deadline)
+            settings, lambda shards: adopted(shards, settings, lanes, names, within=deadline)
         )
     return _told(result, as_json=as_json, empty="there is nobody to adopt")
 
@@ -155,7 +155,7 @@ def undo(
 
     with counting("giving back"):
         result = run_linked(
-            settings, lambda link: given_back(link, settings, lanes, names, within=deadline)
+            settings, lambda shards: given_back(shards, settings, lanes, names, within=deadline)
         )
     return _told(result, as_json=as_json, empty="nobody was adopted")
 

@@ -78,7 +78,7 @@ def list_(
     from app.cli.linked import run_linked  # noqa: PLC0415
 
     narrowed = letters.Narrowed(code=code, text=text, revocations=revocations)
-    found = run_linked(settings, lambda link: letters.found(link, lanes, narrowed))
+    found = run_linked(settings, lambda shards: letters.found(shards, lanes, narrowed))
     shown = list(found.items())[skip : None if limit is None else skip + limit]
     rows = [letters.row(one, letter) for one, letter in shown]
     print_rows(rows, _COLUMNS, as_json=as_json, empty="there are no dead letters")
@@ -98,7 +98,7 @@ def show(*, letter_id: str, config: Path, as_json: bool) -> None:
     from app.cli.linked import run_linked  # noqa: PLC0415
 
     wanted = letters.parse_id(settings, letter_id)
-    found = run_linked(settings, lambda link: letters.those(link, [wanted]))
+    found = run_linked(settings, lambda shards: letters.those(shards, [wanted]))
     if wanted not in found:
         raise _no_letter(wanted)
     print_fields(letters.row(wanted, found[wanted]), as_json=as_json)
@@ -163,14 +163,14 @@ def replay(
 
     if every:
         narrowed = letters.Narrowed(code=code, text=text)
-        ids = list(run_linked(settings, lambda link: letters.found(link, lanes, narrowed)))
+        ids = list(run_linked(settings, lambda shards: letters.found(shards, lanes, narrowed)))
     else:
         ids = [letters.parse_id(settings, one) for one in letter_ids]
     with _progress(len(ids)) as done:
         outcomes = run_linked(
             settings,
-            lambda link: letters.replayed(
-                link, settings, ids, deadline_s=deadline, rate=rate, done=done
+            lambda shards: letters.replayed(
+                shards, settings, ids, deadline_s=deadline, rate=rate, done=done
             ),
         )
     failed = [outcome for outcome in outcomes if outcome.why is not None]
@@ -216,7 +216,7 @@ def discard(
     from app.cli.linked import run_linked  # noqa: PLC0415
 
     ids = [letters.parse_id(settings, one) for one in letter_ids]
-    there = run_linked(settings, lambda link: letters.those(link, ids))
+    there = run_linked(settings, lambda shards: letters.those(shards, ids))
     for one in ids:
         if one not in there:
             raise _no_letter(one)
@@ -233,7 +233,7 @@ def discard(
     if not (yes or confirmed(f"Discard {len(there)} of them for good?", details)):
         click.echo("Nothing is discarded.", err=True)
         return 1
-    gone = run_linked(settings, lambda link: letters.discarded(link, settings, there, reason))
+    gone = run_linked(settings, lambda shards: letters.discarded(shards, settings, there, reason))
     rows = [letters.row(one, there[one]) | {"reason": reason} for one in gone]
     if as_json:
         print_object(rows)

@@ -55,7 +55,7 @@ def check(*, tenant: str | None, target: str | None, config: Path, as_json: bool
     from app.cli.rehearsals import checked  # noqa: PLC0415
 
     with counting("looking at resources") as told:
-        result = run_linked(settings, lambda link: checked(link, settings, lanes, told))
+        result = run_linked(settings, lambda shards: checked(shards, settings, lanes, told))
     rows = result.rows
     print_rows(rows, _COLUMNS, as_json=as_json, empty=_nothing(result))
     _tell_the_rest(result)
@@ -91,11 +91,11 @@ def repair(
     from app.cli.rehearsals import checked, repaired  # noqa: PLC0415
 
     with counting("looking at resources") as told:
-        before = run_linked(settings, lambda link: checked(link, settings, lanes, told))
+        before = run_linked(settings, lambda shards: checked(shards, settings, lanes, told))
     with counting("mending"):
-        failures = run_linked(settings, lambda link: repaired(link, settings, lanes, deadline))
+        failures = run_linked(settings, lambda shards: repaired(shards, settings, lanes, deadline))
     with counting("looking again") as told:
-        after = run_linked(settings, lambda link: checked(link, settings, lanes, told))
+        after = run_linked(settings, lambda shards: checked(shards, settings, lanes, told))
     left = after.rows
     rows = [row | {"mended": row not in left and not after.refuses(row)} for row in before.rows]
     rows += [row | {"mended": False} for row in left if row not in before.rows]

@@ -21,7 +21,7 @@ from app.cli.options import (
 from app.cli.output import print_rows
 
 if TYPE_CHECKING:
-    from app.cli.lanes import Order
+    from app.cli.lanes import Order, States
     from app.config.settings import Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -76,8 +76,9 @@ def list_(*, tenant: str | None, target: str | None, config: Path, as_json: bool
     from app.cli.lanes import states_of_targets  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
-    rows = run_linked(settings, lambda link: states_of_targets(link, lanes))
-    print_rows(rows, _COLUMNS, as_json=as_json, empty="there is no such lane")
+    found = run_linked(settings, lambda shards: states_of_targets(shards, lanes))
+    print_rows(found.rows, _COLUMNS, as_json=as_json, empty="there is no such lane")
+    _refuse_partial(found, settings)
 
 
 @command.command("pause", short_help="Keep workers off a lane.")
@@ -165,12 +166,21 @@ def _order(settings: Settings, lanes: list[LaneName], order: Order, *, as_json: 
     from app.cli.lanes import ordered  # noqa: PLC0415 - not for --help
     from app.cli.linked import run_linked  # noqa: PLC0415
 
-    rows = run_linked(settings, lambda link: ordered(link, settings, lanes, order))
+    found = run_linked(settings, lambda shards: ordered(shards, settings, lanes, order))
     if as_json:
-        print_rows(rows, _COLUMNS, as_json=True, empty="")
-        return
-    for row in rows:
-        click.echo(_said(order, LaneName(row["tenant"], row["target"]), row["state"]))
+        print_rows(found.rows, _COLUMNS, as_json=True, empty="")
+    else:
+        for row in found.rows:
+            click.echo(_said(order, LaneName(row["tenant"], row["target"]), row["state"]))
+    _refuse_partial(found, settings)
+
+
+def _refuse_partial(found: States, settings: Settings) -> None:
+    """Raise ClickException (exit code 1) if a Redis did not answer for its lanes."""
+    from app.cli.linked import advice  # noqa: PLC0415 - not for --help
+
+    if found.failures:
+        raise click.ClickException(f"{'; '.join(found.failures)}; {advice(settings)}")
 
 
 def _said(order: Order, lane: LaneName, state: str) -> str:

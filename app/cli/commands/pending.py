@@ -34,10 +34,10 @@ def command(*, tenant: str, config: Path, as_json: bool) -> None:
     """
     settings = read_settings(config)
     require_tenant(settings, tenant)
-    from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
+    from app.cli.linked import run_at  # noqa: PLC0415 - not for --help
 
     kept_ms = int(settings.limits.pending_days * _DAY_MS)
-    rows = run_linked(settings, lambda link: _rows(link, tenant, kept_ms))
+    rows = run_at(settings, tenant, lambda link: _rows(link, tenant, kept_ms))
     print_rows(rows, _COLUMNS, as_json=as_json, empty=f"every member of {tenant}'s groups is known")
 
 

@@ -55,7 +55,7 @@ def command(*, tenant: str, target: str | None, config: Path, as_json: bool) -> 
         try:
             with counting(f"looking at resources on {lane.target}") as told:
                 plans.append(
-                    run_linked(settings, lambda link: planned(link, settings, lane, told))  # noqa: B023
+                    run_linked(settings, lambda shards: planned(shards, settings, lane, told))  # noqa: B023
                 )
         except TargetError as error:
             failures += 1

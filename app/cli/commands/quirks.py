@@ -31,9 +31,9 @@ def command(*, tenant: str, config: Path, as_json: bool) -> None:
     """
     settings = read_settings(config)
     require_tenant(settings, tenant)
-    from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
+    from app.cli.linked import run_at  # noqa: PLC0415 - not for --help
 
-    rows = run_linked(settings, lambda link: _rows(link, tenant))
+    rows = run_at(settings, tenant, lambda link: _rows(link, tenant))
     empty = f"the identity provider of {tenant} has sent nothing out of the ordinary"
     print_rows(rows, _COLUMNS, as_json=as_json, empty=empty)
 

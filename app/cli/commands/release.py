@@ -28,14 +28,14 @@ def command(*, tenant: str, user: str | None, config: Path, as_json: bool) -> in
     """
     settings = read_joined_settings(config)
     require_tenant(settings, tenant)
-    from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
+    from app.cli.linked import run_at  # noqa: PLC0415 - not for --help
     from app.cli.revoking import held_people, released  # noqa: PLC0415
 
     if user is None:
-        rows = run_linked(settings, lambda link: held_people(link, tenant))
+        rows = run_at(settings, tenant, lambda link: held_people(link, tenant))
         print_rows(rows, _COLUMNS, as_json=as_json, empty=f"nobody of {tenant} is held")
         return 0
-    result = run_linked(settings, lambda link: released(link, settings, tenant, user))
+    result = run_at(settings, tenant, lambda link: released(link, settings, tenant, user))
     for node, why in result.failures.items():
         click.echo(printable(f"{node} may keep a hold and did not answer: {why}"), err=True)
     if not result.holds:

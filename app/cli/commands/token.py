@@ -92,7 +92,7 @@ def create(
     """
     settings = _settings(config, tenant)
     from app.cli import tokens  # noqa: PLC0415 - not for --help
-    from app.cli.linked import run_linked  # noqa: PLC0415
+    from app.cli.linked import run_at  # noqa: PLC0415
 
     life_s = expires_in if isinstance(expires_in, int) else None
     wanted = tuple(dict.fromkeys(scopes))
@@ -102,7 +102,7 @@ def create(
         await _record(link, settings, tenant, "token.created", token.id, scopes=list(wanted))
         return token
 
-    _print_new(run_linked(settings, made), as_json=as_json)
+    _print_new(run_at(settings, tenant, made), as_json=as_json)
 
 
 @command.command("list")
@@ -116,9 +116,9 @@ def list_(*, tenant: str, config: Path, as_json: bool) -> None:
     """
     settings = _settings(config, tenant)
     from app.cli import tokens  # noqa: PLC0415 - not for --help
-    from app.cli.linked import run_linked  # noqa: PLC0415
+    from app.cli.linked import run_at  # noqa: PLC0415
 
-    rows = run_linked(settings, lambda link: tokens.listed(link, tenant))
+    rows = run_at(settings, tenant, lambda link: tokens.listed(link, tenant))
     empty = f"tenant {tenant} has no token; make one: clickhouse-scim token create {tenant}"
     columns = ("id", "state", "scopes", "created_at", "expires_at", "last_used_at", "networks")
     shown = rows if as_json else [row | {"expires_at": row["expires_at"] or NEVER} for row in rows]
@@ -150,12 +150,12 @@ def rotate(
     """
     settings = _settings(config, tenant)
     from app.cli import tokens  # noqa: PLC0415 - not for --help
-    from app.cli.linked import run_linked  # noqa: PLC0415
+    from app.cli.linked import run_at  # noqa: PLC0415
 
     question = f"End token {token_id} at once? The provider is refused until it has the new."
     if not overlap and objected(question, yes=yes):
         return 1
-    token = run_linked(settings, lambda link: tokens.successor(link, tenant, token_id))
+    token = run_at(settings, tenant, lambda link: tokens.successor(link, tenant, token_id))
     # Printed before the old one ends: whatever happens then, the new one is in somebody's hands.
     _print_new(token, as_json=as_json)
 
@@ -166,7 +166,7 @@ def rotate(
         )
         return end_ms
 
-    end_ms = run_linked(settings, ended)
+    end_ms = run_at(settings, tenant, ended)
     if not as_json:
         click.echo(f"Token {token_id} " + (f"ends {iso(end_ms)}." if end_ms else "has ended."))
     return 0
@@ -185,7 +185,7 @@ def revoke(*, tenant: str, token_id: str, yes: bool, config: Path, as_json: bool
     """
     settings = _settings(config, tenant)
     from app.cli import tokens  # noqa: PLC0415 - not for --help
-    from app.cli.linked import run_linked  # noqa: PLC0415
+    from app.cli.linked import run_at  # noqa: PLC0415
 
     question = f"End token {token_id} at once? Whoever comes with it is refused then."
     if objected(question, yes=yes):
@@ -195,7 +195,7 @@ def revoke(*, tenant: str, token_id: str, yes: bool, config: Path, as_json: bool
         await tokens.revoked(link, tenant, token_id)
         await _record(link, settings, tenant, "token.revoked", token_id)
 
-    run_linked(settings, revoked)
+    run_at(settings, tenant, revoked)
     if as_json:
         print_object({"id": token_id, "revoked": True})
     else:

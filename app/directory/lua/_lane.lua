@@ -6,6 +6,11 @@ local prefix, target = string.sub(KEYS[1], 1, -4), ARGV[1]
 local lane = prefix .. 'lane:' .. target
 local lease = prefix .. 'lease:' .. target
 
+-- While a Redis Cluster moves the tenant's slot key by key, a key that is missing here may be on the
+-- other node, and a script would stop half-way. So it stops before it has begun.
+local whole = redis.pcall('EXISTS', prefix .. 'nothing')
+if type(whole) == 'table' then return redis.error_reply('TRYAGAIN the slot is being moved') end
+
 local function now_ms()
   local time = redis.call('TIME')
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

@@ -3,6 +3,11 @@
 
 local prefix = string.sub(KEYS[1], 1, -4)
 
+-- While a Redis Cluster moves the tenant's slot key by key, a key that is missing here may be on the
+-- other node, and a script would stop half-way. So it stops before it has begun.
+local whole = redis.pcall('EXISTS', prefix .. 'nothing')
+if type(whole) == 'table' then return redis.error_reply('TRYAGAIN the slot is being moved') end
+
 -- The zsets of all kinds of resources (KINDS in keys.py), the most frequent kind first.
 local orders = {'users', 'groups', 'agents', 'applications'}
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog.testing
 
-from app.directory.layout import until_admitted
+from app.directory.admission import until_admitted
 from app.directory.link import Link, check_durable, connect
+from app.directory.shards import alone
 from app.errors import DirectoryUnavailable, VolatileRedis
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ async def test_a_volatile_redis_is_named_with_the_setting_to_change(
     with pytest.raises(VolatileRedis, match=advice):
         await check_durable(own_link)
     with pytest.raises(VolatileRedis, match=advice):
-        await until_admitted(own_link)
+        await until_admitted(alone(own_link), own_link)
 
 
 async def test_a_managed_redis_that_keeps_config_to_itself_is_taken(
@@ -68,7 +69,7 @@ async def test_waiting_for_redis_is_said_once_and_ends_when_it_is_there(
 ) -> None:
     own_redis.stop()
     with structlog.testing.capture_logs() as said:
-        waiting = asyncio.create_task(until_admitted(own_link))
+        waiting = asyncio.create_task(until_admitted(alone(own_link), own_link))
         done, _ = await asyncio.wait([waiting], timeout=1)
         assert not done
         await asyncio.to_thread(own_redis.start)

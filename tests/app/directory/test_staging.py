@@ -236,7 +236,7 @@ async def test_who_leaves_or_goes_right_before_the_switch_is_told_apart(tenant: 
         await directory.delete("user", late, ASKED)
 
     redis = tenant.link.redis
-    interrupted = Directory(Link(redis, Interrupted(redis, happen)), tenant.name, ["main"])
+    interrupted = Directory(Link("", redis, Interrupted(redis, happen)), tenant.name, ["main"])
     wanted = (*ids("b"), stays, comes, removed, removed_new, added_staged, late)
     await change(interrupted, group, MemberChange(replace=wanted))
     assert await members(directory, group.id) == set(wanted)

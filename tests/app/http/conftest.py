@@ -18,6 +18,7 @@ from yarl import URL
 from app.config.load import load
 from app.config.settings import Settings
 from app.directory import tokens
+from app.directory.link import Link
 from app.http.main import build_receiver, make_runner
 from app.http.receiver import Receiver
 
@@ -91,6 +92,10 @@ class Client:
     def base(self) -> str:
         return f"{self.root}/scim/{self.tenant}/v2"
 
+    @property
+    def link(self) -> Link:
+        return self.receiver.shards.of(self.tenant)
+
     async def __call__(
         self,
         method: str,
@@ -148,6 +153,10 @@ class Service:
     other: Client
     config: Path
 
+    @property
+    def link(self) -> Link:
+        return self.scim.link
+
 
 def settings_of(file: Path, redis_url: str, extra: str = "") -> tuple[Settings, str, str]:
     """Write a configuration with two tenants that nobody else has; return it and their names."""
@@ -160,9 +169,9 @@ def settings_of(file: Path, redis_url: str, extra: str = "") -> tuple[Settings, 
 async def running(file: Path, redis_url: str, extra: str = "") -> AsyncIterator[Service]:
     settings, tenant, other = settings_of(file, redis_url, extra)
     receiver = build_receiver(settings, allow_volatile_redis=False)
-    receiver.durable = True
+    receiver.admitted |= set(receiver.shards.links.values())
     created = [
-        await tokens.create(receiver.link, name, now_ms=receiver.clock.now_ms())
+        await tokens.create(receiver.shards.of(name), name, now_ms=receiver.clock.now_ms())
         for name in (tenant, other)
     ]
     runner = make_runner(receiver)

@@ -69,9 +69,7 @@ async def test_nothing_is_read_or_written_before_the_token_is_checked(scim: Clie
 
 async def test_a_token_is_good_as_bearer_and_as_basic(service: Service) -> None:
     scim = service.scim
-    made = await tokens.create(
-        service.receiver.link, scim.tenant, now_ms=service.receiver.clock.now_ms()
-    )
+    made = await tokens.create(service.link, scim.tenant, now_ms=service.receiver.clock.now_ms())
     for good in (f"Bearer {made.token}", f"bearer  {made.token} ", basic(made.id, made.secret)):
         assert (await scim.with_token(good)("GET", "/Users")).status == 200
     for bad in (
@@ -138,7 +136,7 @@ SCOPES = {
 @pytest.mark.parametrize("scope", SCOPES)
 async def test_a_scope_bounds_what_a_token_may(service: Service, scope: str) -> None:
     made = await tokens.create(
-        service.receiver.link,
+        service.link,
         service.scim.tenant,
         now_ms=service.receiver.clock.now_ms(),
         scopes=[scope],
@@ -153,7 +151,7 @@ async def test_a_scope_bounds_what_a_token_may(service: Service, scope: str) -> 
 
 
 async def test_an_expired_token_is_refused(service: Service) -> None:
-    link, now_ms = service.receiver.link, service.receiver.clock.now_ms()
+    link, now_ms = service.link, service.receiver.clock.now_ms()
     for lifetime_s, status in ((3600, 200), (0, 401), (-5, 401)):
         made = await tokens.create(
             link, service.scim.tenant, now_ms=now_ms, expires_in_s=lifetime_s
@@ -166,7 +164,7 @@ async def test_an_expired_token_is_refused(service: Service) -> None:
 async def test_a_revoked_token_is_refused_within_the_time_that_is_promised(
     service: Service,
 ) -> None:
-    link, tenant = service.receiver.link, service.scim.tenant
+    link, tenant = service.link, service.scim.tenant
     made = await tokens.create(link, tenant, now_ms=service.receiver.clock.now_ms())
     client = service.scim.with_token(f"Bearer {made.token}")
     assert (await client("GET", "/Users")).status == 200
@@ -192,10 +190,11 @@ class Clocks:
 
 
 async def test_what_was_admitted_is_believed_for_a_moment_only(service: Service) -> None:
-    link, tenant, clock = service.receiver.link, service.scim.tenant, Clocks()
+    shards, link = service.receiver.shards, service.link
+    tenant, clock = service.scim.tenant, Clocks()
     made = await tokens.create(link, tenant, now_ms=clock.now_ms(), expires_in_s=1)
-    uses = TokenUses(link, clock)  # type: ignore[arg-type]
-    authenticator = Authenticator(link, clock, uses, Failures(clock))  # type: ignore[arg-type]
+    uses = TokenUses(shards, clock)  # type: ignore[arg-type]
+    authenticator = Authenticator(shards, clock, uses, Failures(clock))  # type: ignore[arg-type]
     header = f"Bearer {made.token}"
     assert (await authenticator.check({tenant}, tenant, header, HOME)).id == made.id
     before = await link.redis.info("commandstats")
@@ -206,7 +205,7 @@ async def test_what_was_admitted_is_believed_for_a_moment_only(service: Service)
 
 
 async def test_a_token_is_good_from_its_networks_only(service: Service) -> None:
-    link, now_ms = service.receiver.link, service.receiver.clock.now_ms()
+    link, now_ms = service.link, service.receiver.clock.now_ms()
     for networks, status in ((["127.0.0.0/8"], 200), (["10.0.0.0/8", "2001:db8::/32"], 401)):
         made = await tokens.create(link, service.scim.tenant, now_ms=now_ms, networks=networks)
         client = service.scim.with_token(f"Bearer {made.token}")
@@ -248,7 +247,7 @@ def test_an_ipv6_network_of_a_customer_counts_as_one_address() -> None:
 
 
 async def test_when_a_token_was_last_used_is_kept(service: Service) -> None:
-    link, tenant = service.receiver.link, service.scim.tenant
+    link, tenant = service.link, service.scim.tenant
     before = service.receiver.clock.now_ms()
     assert (await service.scim("GET", "/Users")).status == 200
     await service.receiver.uses.flush()
@@ -262,7 +261,7 @@ async def test_when_a_token_was_last_used_is_kept(service: Service) -> None:
 async def test_the_scope_ops_shows_lanes_and_dead_letters_and_nothing_else(
     service: Service,
 ) -> None:
-    link, scim = service.receiver.link, service.scim
+    link, scim = service.link, service.scim
     made = await tokens.create(link, scim.tenant, now_ms=0, scopes=["ops"])
     ops = scim.with_token(f"Bearer {made.token}")
     await scim.user("ana")

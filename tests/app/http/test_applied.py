@@ -29,9 +29,9 @@ async def test_how_far_a_resource_has_come_is_told_on_request_only(scim: Client)
     assert APPLIED_URN in one["schemas"]
     (listed,) = (await told(scim, f"/Users?{asked}"))["Resources"]
     assert listed[APPLIED_URN]["targets"][0]["value"] == "main"
-    lane = LaneStore(scim.receiver.link, scim.tenant, "main")
+    lane = LaneStore(scim.link, scim.tenant, "main")
     key = f"scim:{{{scim.tenant}}}:lane:main"
-    await scim.receiver.link.redis.hset(key, "cursor", "1")  # type: ignore[misc]
+    await scim.link.redis.hset(key, "cursor", "1")  # type: ignore[misc]
     assert (await lane.status()).applied_seq == 1
     one = await told(scim, f"/Users/{ana}?{asked}")
     assert one[APPLIED_URN]["targets"][0]["applied"] is True
@@ -55,11 +55,11 @@ async def test_quirks_are_counted_once_for_each_request(service: Service) -> Non
     await scim("GET", "/Users?filter=userName+eq+ana")
     await scim("PATCH", f"/Users/{ana}", {"Operations": [{"op": "Nonsense"}]})  # refused
     await service.receiver.quirks.flush()
-    seen = {s.quirk: s.count for s in await QuirkLog(scim.receiver.link, scim.tenant).read()}
+    seen = {s.quirk: s.count for s in await QuirkLog(scim.link, scim.tenant).read()}
     assert seen == {
         Quirk.BOOLEAN_AS_TEXT: 3,
         Quirk.SCHEMAS_MISSING: 3,
         Quirk.OP_IN_CAPITALS: 2,
         Quirk.VALUE_WITHOUT_QUOTES: 1,
     }
-    assert await QuirkLog(scim.receiver.link, service.other.tenant).read() == []
+    assert await QuirkLog(scim.link, service.other.tenant).read() == []

@@ -89,7 +89,7 @@ async def test_every_2xx_survives_a_kill_and_every_repeat_finds_its_own_write(
     for name, user_id in made.items():
         assert await directory.find("user", "userName", name) == [user_id]
     assert await directory.count("user") == len(made)
-    events = await read(frail.receiver.link, Keys(scim.tenant), 0, 10_000)
+    events = await read(frail.link, Keys(scim.tenant), 0, 10_000)
     assert [event.seq for event in events] == list(range(1, len(made) + 1))
     assert {event.name: event.id for event in events} == made
 
@@ -146,7 +146,7 @@ async def test_a_redis_that_hangs_is_not_waited_for(
 
 
 async def test_a_replica_takes_no_writes_and_says_so(frail: Service) -> None:
-    scim, redis = frail.scim, frail.receiver.link.redis
+    scim, redis = frail.scim, frail.link.redis
     await redis.replicaof("127.0.0.1", "1")
     assert unavailable(await scim("POST", "/Users", {"userName": "ana"}))
     assert (await scim("GET", "//readyz")).status == 503
@@ -156,7 +156,7 @@ async def test_a_replica_takes_no_writes_and_says_so(frail: Service) -> None:
 
 
 async def test_a_full_redis_takes_no_writes_but_still_takes_access_away(frail: Service) -> None:
-    scim, redis = frail.scim, frail.receiver.link.redis
+    scim, redis = frail.scim, frail.link.redis
     ana, bo = await scim.user("ana"), await scim.user("bo")
     team = await scim.group("Team", ana, bo)
     await redis.config_set("maxmemory", "1mb")
@@ -174,7 +174,7 @@ async def test_a_full_redis_takes_no_writes_but_still_takes_access_away(frail: S
 async def test_a_busy_redis_is_a_503(frail: Service, own_redis: RedisServer) -> None:
     scim = frail.scim
     await scim.user("ana")
-    redis = frail.receiver.link.redis
+    redis = frail.link.redis
     await redis.config_set("busy-reply-threshold", "10")
     _, writer = await asyncio.open_connection("127.0.0.1", own_redis.port)
     writer.write(b"EVAL 'while true do end' 0\r\n")
@@ -192,7 +192,7 @@ async def test_a_busy_redis_is_a_503(frail: Service, own_redis: RedisServer) -> 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(frail: Service) -> None:
     await frail.scim.user("ana")
-    await frail.receiver.link.redis.script_flush()
+    await frail.link.redis.script_flush()
     await frail.scim.user("bo")
     assert await frail.scim.last_seq() == 2
 
@@ -286,7 +286,8 @@ async def test_a_write_wakes_the_lane_that_it_made_dirty(frail: Service) -> None
     scim = frail.scim
     await scim.user("ana")
     await scim.user("bo")  # its lane is dirty already
-    redis = ArqRedis(ConnectionPool.from_url(frail.receiver.settings.redis.url))
+    (url,) = frail.receiver.settings.redis.places
+    redis = ArqRedis(ConnectionPool.from_url(url))
     async with asyncio.timeout(10):
         while not (jobs := await redis.queued_jobs(queue_name=QUEUE)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -145,7 +145,7 @@ async def test_deleting_a_group_frees_its_name_and_its_members(scim: Client) -> 
 
 async def test_a_mapped_group_is_linked_when_it_comes(scim: Client) -> None:
     analysts = await scim.group("data ANALYSTS")
-    links = scim.receiver.link.redis.hgetall(f"scim:{{{scim.tenant}}}:links")
+    links = scim.link.redis.hgetall(f"scim:{{{scim.tenant}}}:links")
     assert await links == {b"name:data analysts": analysts.encode()}  # type: ignore[misc]
 
 
@@ -165,7 +165,7 @@ async def test_a_group_of_50_000_can_be_put(scim: Client) -> None:
 
 async def test_one_change_of_a_huge_group_reads_none_of_its_other_members(scim: Client) -> None:
     """Counted in what Redis sends and is sent, not in time: the same as for one of 200."""
-    redis = scim.receiver.link.redis
+    redis = scim.link.redis
     costs = []
     for size in (200, 100_000):
         team = await scim.group(f"Team {size}")

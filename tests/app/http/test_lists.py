@@ -174,10 +174,10 @@ async def test_pages_have_the_size_that_is_configured(people: Client) -> None:
 
 async def test_a_list_that_is_longer_than_one_reading_is_searched_whole(scim: Client) -> None:
     directory = scim.receiver.tenants[scim.tenant].directory
-    pipe = scim.receiver.link.redis.pipeline(transaction=False)
+    pipe = scim.link.redis.pipeline(transaction=False)
     await scim.user("first")
     keys = directory._keys
-    stored = await scim.receiver.link.redis.get(
+    stored = await scim.link.redis.get(
         keys.resource("user", (await directory.page("user", 0, 1))[0])
     )
     assert stored is not None

@@ -75,7 +75,9 @@ WRITES: dict[str, tuple[str, str, Any]] = {
     "delete a group": ("DELETE", "/Groups/{team}", None),
 }
 # What a script calls is in its own line of MONITOR, as `lua`; arq's wake-ups are no tenant's keys.
-READS = {"get", "mget", "hget", "zrange", "zcard", "zmscore", "evalsha", "evalsha_ro", "script"}
+READS = {"get", "mget", "hget", "zrange", "zcard", "zmscore", "evalsha", "evalsha_ro"}
+# After an EVALSHA that was refused, since nobody had run the script there yet.
+FIRST = {"eval", "eval_ro"}
 # Behind the answer: that a creation has been answered. Those of one turn of the loop are one call.
 BEHIND = {"hdel"}
 
@@ -87,7 +89,7 @@ async def test_each_write_is_one_lua_call(
     scim = frail.scim
     ana = await scim.user("ana")
     team = await scim.group("Team", ana, "x")
-    redis = frail.receiver.link.redis
+    redis = frail.link.redis
     async with asyncio.timeout(10), redis.monitor() as monitor:
         reply = await scim(method, path.format(ana=ana, team=team), body)
         assert reply.status in {200, 201, 204}
@@ -100,4 +102,4 @@ async def test_each_write_is_one_lua_call(
             if scim.tenant in command and line["client_type"] != "lua":
                 calls.append(command.split(maxsplit=1)[0].lower())
     assert calls.count("evalsha") == 1
-    assert set(calls) <= READS | BEHIND
+    assert set(calls) <= READS | FIRST | BEHIND

@@ -114,7 +114,7 @@ async def test_a_search_at_the_root_is_over_all_types(people: Client) -> None:
 async def test_a_token_for_reading_may_search(service: Service) -> None:
     scim = service.scim
     made = await tokens.create(
-        service.receiver.link, scim.tenant, now_ms=service.receiver.clock.now_ms(), scopes=["read"]
+        service.link, scim.tenant, now_ms=service.receiver.clock.now_ms(), scopes=["read"]
     )
     reader = scim.with_token(f"Bearer {made.token}")
     assert (await reader("POST", "/.search", {})).status == 200
@@ -213,7 +213,7 @@ async def test_a_query_that_takes_too_long_says_what_to_do(
 
 async def test_a_page_and_a_look_up_cost_the_same_at_any_size(scim: Client) -> None:
     """Counted in commands and bytes of Redis, not in time."""
-    redis, directory = scim.receiver.link.redis, scim.receiver.tenants[scim.tenant].directory
+    redis, directory = scim.link.redis, scim.receiver.tenants[scim.tenant].directory
     keys = directory._keys
     for n in range(5):
         await scim.user(f"u{n}")
@@ -250,5 +250,5 @@ async def test_quirks_of_a_search_at_the_root_are_counted(scim: Client) -> None:
     await scim.user("ana")
     assert (await scim("GET", "/?filter=active+eq+%22True%22")).status == 200
     await scim.receiver.quirks.flush()
-    seen = await QuirkLog(scim.receiver.link, scim.tenant).read()
+    seen = await QuirkLog(scim.link, scim.tenant).read()
     assert Quirk.QUOTED_BOOLEAN in {one.quirk for one in seen}

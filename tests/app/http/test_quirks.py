@@ -13,6 +13,7 @@ import pytest
 from app.clock import Clock
 from app.directory.link import Link, connect
 from app.directory.quirks import QuirkLog, Seen
+from app.directory.shards import alone
 from app.http.quirks import QuirkCounter
 from app.scim.quirks import Quirk
 
@@ -33,7 +34,7 @@ async def counts(link: Link, tenant: str) -> dict[Quirk, int]:
 
 
 async def test_requests_are_counted_and_written_together(link: Link) -> None:
-    counter, one, other = QuirkCounter(link, Clock()), uuid.uuid4().hex, uuid.uuid4().hex
+    counter, one, other = QuirkCounter(alone(link), Clock()), uuid.uuid4().hex, uuid.uuid4().hex
     counter.note(one, {Quirk.BOOLEAN_AS_TEXT, Quirk.OLD_SCHEMA})
     counter.note(one, {Quirk.BOOLEAN_AS_TEXT})
     counter.note(other, ())
@@ -45,7 +46,7 @@ async def test_requests_are_counted_and_written_together(link: Link) -> None:
 
 
 async def test_what_is_left_is_written_when_the_receiver_ends(link: Link) -> None:
-    counter, tenant = QuirkCounter(link, Clock()), uuid.uuid4().hex
+    counter, tenant = QuirkCounter(alone(link), Clock()), uuid.uuid4().hex
     running = asyncio.create_task(counter.run())
     await asyncio.sleep(0)
     counter.note(tenant, {Quirk.OP_IN_CAPITALS})
@@ -57,11 +58,11 @@ async def test_what_is_left_is_written_when_the_receiver_ends(link: Link) -> Non
 
 async def test_nothing_is_lost_while_redis_is_away(link: Link) -> None:
     tenant, away = uuid.uuid4().hex, connect("redis://127.0.0.1:1")
-    counter = QuirkCounter(away, Clock())
+    counter = QuirkCounter(alone(away), Clock())
     counter.note(tenant, {Quirk.OP_IN_CAPITALS})
     await counter.flush()
     counter.note(tenant, {Quirk.OP_IN_CAPITALS})
-    counter._link = link
+    counter._shards = alone(link)
     await counter.flush()
     await away.close()
     assert await counts(link, tenant) == {Quirk.OP_IN_CAPITALS: 2}

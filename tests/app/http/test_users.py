@@ -57,7 +57,7 @@ async def test_a_password_is_taken_and_is_nowhere_afterwards(scim: Client) -> No
     )
     assert (made.status, patched.status) == (201, 200)
     assert b"Tr0ub4dor" not in made.raw + patched.raw
-    redis = scim.receiver.link.redis
+    redis = scim.link.redis
     async for key in redis.scan_iter(match=f"scim:{{{scim.tenant}}}:*", count=20_000):
         assert b"Tr0ub4dor" not in (await redis.dump(key) or b"")
 

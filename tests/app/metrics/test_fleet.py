@@ -12,9 +12,10 @@ from prometheus_client import Metric
 
 from app.clock import Clock
 from app.directory.link import Link, connect
+from app.directory.shards import alone
 from app.errors import DirectoryUnavailable
 from app.metrics.declared import MOST_TENANTS, Metrics
-from app.metrics.fleet import ALIVE_S, Fleet, read_counters, read_living
+from app.metrics.fleet import ALIVE_S, Fleet, counters, read_counters, read_living
 
 if TYPE_CHECKING:
     from tests.conftest import RedisServer
@@ -38,7 +39,7 @@ def values(families: list[Metric]) -> dict[tuple[str, str], float]:
 
 def process(link: Link, *tenants: str) -> tuple[Metrics, Fleet]:
     metrics = Metrics(tenants)
-    return metrics, Fleet(link, metrics, "receiver", Clock())
+    return metrics, Fleet(alone(link), metrics, "receiver", Clock())
 
 
 async def test_what_each_process_counts_is_added_up_and_counted_once(link: Link) -> None:
@@ -54,7 +55,7 @@ async def test_what_each_process_counts_is_added_up_and_counted_once(link: Link)
         await other_fleet.flush()
     other.events.add("acme")
     await other_fleet.flush()
-    found = values(await read_counters(link, metrics))
+    found = values(counters(metrics, [await read_counters(link)]))
     assert found["scim_events_total", "acme"] == 4
     assert found["scim_commit_seconds_count", ""] == 2
     assert found["scim_commit_seconds_sum", ""] == pytest.approx(0.202)
@@ -68,7 +69,7 @@ async def test_a_scrape_in_the_middle_of_an_addition_counts_nothing_twice(link: 
     for _ in range(5):
         metrics.events.add("acme")
     await asyncio.gather(*(fleet.flush() for _ in range(4)))
-    assert values(await read_counters(link, metrics))["scim_events_total", "acme"] == 5
+    assert values(counters(metrics, [await read_counters(link)]))["scim_events_total", "acme"] == 5
 
 
 async def test_a_restart_is_no_reset(link: Link) -> None:
@@ -76,7 +77,7 @@ async def test_a_restart_is_no_reset(link: Link) -> None:
         metrics, fleet = process(link, "acme")
         metrics.events.add("acme")
         await fleet.flush()
-    assert values(await read_counters(link, metrics))["scim_events_total", "acme"] == 3
+    assert values(counters(metrics, [await read_counters(link)]))["scim_events_total", "acme"] == 3
 
 
 async def test_what_redis_did_not_take_is_added_later(link: Link, own_redis: RedisServer) -> None:
@@ -87,7 +88,7 @@ async def test_what_redis_did_not_take_is_added_later(link: Link, own_redis: Red
         await fleet.flush()
     own_redis.start()
     await fleet.flush()
-    assert values(await read_counters(link, metrics))["scim_events_total", "acme"] == 1
+    assert values(counters(metrics, [await read_counters(link)]))["scim_events_total", "acme"] == 1
 
 
 async def test_a_tenant_that_is_gone_from_the_file_is_shown_no_more(link: Link) -> None:
@@ -96,7 +97,7 @@ async def test_a_tenant_that_is_gone_from_the_file_is_shown_no_more(link: Link) 
     metrics.events.add("bolt")
     await fleet.flush()
     metrics.show(["acme"])
-    found = values(await read_counters(link, metrics))
+    found = values(counters(metrics, [await read_counters(link)]))
     assert [labels for name, labels in found if name == "scim_events_total"] == ["acme"]
 
 
@@ -106,7 +107,7 @@ async def test_ten_thousand_tenants_are_one_series(link: Link) -> None:
     for name in tenants:
         metrics.events.add(metrics.tenant(name))
     await fleet.flush()
-    found = values(await read_counters(link, metrics))
+    found = values(counters(metrics, [await read_counters(link)]))
     assert found["scim_events_total", "*"] == 10_000
     assert len([name for name, _ in found if name == "scim_events_total"]) == 1
 
@@ -128,7 +129,7 @@ async def test_a_process_that_is_not_heard_of_any_more_is_not_counted(link: Link
     now_ms = time.time_ns() // 10**6
     later_ms = now_ms + round(ALIVE_S * 1000) + 1
     clock = Dates(iter([now_ms, now_ms, later_ms]))
-    worker, gone = (Fleet(link, Metrics(), "worker", clock) for _ in range(2))
+    worker, gone = (Fleet(alone(link), Metrics(), "worker", clock) for _ in range(2))
     await worker.flush()
     await gone.flush()
     assert await read_living(link, now_ms) == {"receiver": 0, "worker": 2}

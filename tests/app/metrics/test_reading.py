@@ -41,7 +41,7 @@ async def test_a_tenant_that_has_something_to_do_is_read_again_out_of_turn(
     seen = reading.Reading(link)
 
     async def lags() -> dict[str, int]:
-        state = await seen.state(settings, Clock().now_ms())
+        state = await seen.state(settings, list(settings.tenants), Clock().now_ms())
         assert [lane.tenant for lane in state.lanes] == list(settings.tenants)
         return {x.tenant: x.last_seq - x.applied_seq for x in state.lanes if x.last_seq}
 

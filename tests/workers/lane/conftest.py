@@ -30,6 +30,7 @@ from app.directory.facts import Facts
 from app.directory.keys import Keys, Kind
 from app.directory.lanes import LaneStatus, LaneStore, Letter
 from app.directory.link import Link, connect
+from app.directory.shards import alone
 from app.errors import StatementRefused, TargetUnavailable
 from app.scim.members import MemberChange
 from app.scim.validity import VALIDITY
@@ -118,7 +119,7 @@ class World:
         target = self.target if before is None else FaultyTarget(self.pool, setup.marker, before)
         return Lane(
             setup=setup,
-            link=self.link,
+            shards=alone(self.link),
             target=target,
             settings=self.settings.worker,
             clock=Clock(),

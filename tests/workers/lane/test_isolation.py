@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.clock import Clock
 from app.directory.directory import Directory, Origin
+from app.directory.shards import alone
 from workers.drainer import LANES_AT_ONCE, LANES_OF_A_TARGET, Drainer
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def test_more_lanes_of_a_hanging_target_than_a_worker_drains_at_once_delay
     world.configure()
     async with asyncio.TaskGroup() as tasks:
         drainer = Drainer(
-            world.link, world.settings, clock=Clock(), rng=random.Random(1), tasks=tasks
+            alone(world.link), world.settings, clock=Clock(), rng=random.Random(1), tasks=tasks
         )
         for tenant in stuck:
             directory = Directory(world.link, tenant, ["hangs"])

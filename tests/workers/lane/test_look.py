@@ -10,6 +10,7 @@ import pytest
 from app.clock import Clock
 from app.directory.holds import Holds
 from app.directory.lanes import LaneCare, read_care
+from app.directory.shards import alone
 from workers.access.statements import quote_identifier, render
 from workers.access.steps import Hold, StripRoles
 from workers.clickhouse.fingerprints import Fingerprints
@@ -33,7 +34,7 @@ async def look(world: World, care: LaneCare | None = None) -> tuple[bool, list[A
     assert setup is not None
     taken = Look(
         setup=setup,
-        link=world.link,
+        shards=alone(world.link),
         pool=world.pool,
         fingerprints=Fingerprints(world.pool, setup.sharing.markers, Clock()),
         settings=world.settings,

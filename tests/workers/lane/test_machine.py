@@ -28,6 +28,7 @@ from app.directory.facts import Facts
 from app.directory.keys import Keys
 from app.directory.lanes import LaneStore
 from app.directory.link import Link, connect
+from app.directory.shards import alone
 from app.errors import StatementRefused, TargetUnavailable
 from app.scim.members import MemberChange
 from workers.access.guard import Tally
@@ -168,7 +169,7 @@ class LaneMachine(RuleBasedStateMachine):
         assert self.setup_of_lane is not None
         return Lane(
             setup=self.setup_of_lane,
-            link=self.link,
+            shards=alone(self.link),
             target=self.script,
             settings=self.settings.worker,
             clock=self.clock,

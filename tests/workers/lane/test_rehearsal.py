@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.clock import Clock
 from app.directory.keys import Keys
+from app.directory.shards import alone
 from workers.access.statements import quote_identifier
 from workers.drift import Drift, drift_of
 from workers.rehearsal import Rehearsed, rehearse
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 async def rehearsed(world: World) -> Rehearsed:
     setup = Setup.of(world.settings, world.tenant, "main")
     assert setup is not None
-    return await rehearse(setup, world.link, world.pool, at_once=2, clock=Clock())
+    return await rehearse(setup, alone(world.link), world.pool, at_once=2, clock=Clock())
 
 
 async def drift(world: World) -> Drift:

@@ -17,6 +17,7 @@ from app.directory.servers import (
     read_servers,
     settings_with_servers,
 )
+from app.directory.shards import alone
 from workers import sweep as sweeping
 from workers.drainer import Drainer
 from workers.sweep import tend
@@ -39,15 +40,15 @@ async def test_what_a_worker_found_everybody_knows_until_it_was_away_for_an_hour
     world: World,
 ) -> None:
     cluster(world, "a", method="kerberos")
-    await note_servers(world.link, world.settings, {"main": [B]}, NOW)
+    await note_servers(alone(world.link), world.settings, {"main": [B]}, NOW)
     later = NOW + FORGOTTEN_AFTER_MS // 2
-    await note_servers(world.link, world.settings, {"main": [C]}, later)
-    assert await read_servers(world.link, world.settings, later) == {"main": (B, C)}
-    extended = await settings_with_servers(world.link, world.settings, later)
+    await note_servers(alone(world.link), world.settings, {"main": [C]}, later)
+    assert await read_servers(alone(world.link), world.settings, later) == {"main": (B, C)}
+    extended = await settings_with_servers(alone(world.link), world.settings, later)
     names = ("main@a:9000", "main@b:9000", "main@c:9000")
     assert extended.tenants[world.tenant].targets == names
     later = NOW + FORGOTTEN_AFTER_MS
-    assert await read_servers(world.link, world.settings, later) == {"main": (C,)}
+    assert await read_servers(alone(world.link), world.settings, later) == {"main": (C,)}
 
 
 async def test_a_lane_that_no_receiver_knew_of_is_found_to_be_behind(
@@ -64,9 +65,9 @@ async def test_a_lane_that_no_receiver_knew_of_is_found_to_be_behind(
 
     async with asyncio.TaskGroup() as tasks:
         drainer = Drainer(
-            world.link, world.settings, clock=Clock(), rng=random.Random(1), tasks=tasks
+            alone(world.link), world.settings, clock=Clock(), rng=random.Random(1), tasks=tasks
         )
-        loop = tasks.create_task(tend(drainer))
+        loop = tasks.create_task(tend(drainer, world.link))
         await drainer.join({"main": (Host(name, port),)})
         await world.user("ana")  # by a directory that marks another lane
         await world.until(has_all)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.clock import Clock
 from app.directory.directory import Directory, Origin
+from app.directory.shards import alone
 from workers.drainer import Drainer
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ async def test_a_target_that_hangs_does_not_keep_a_worker_from_ending(world: Wor
     async def works() -> None:
         async with asyncio.TaskGroup() as tasks:
             drainer = Drainer(
-                world.link, world.settings, clock=Clock(), rng=random.Random(1), tasks=tasks
+                alone(world.link),
+                world.settings,
+                clock=Clock(),
+                rng=random.Random(1),
+                tasks=tasks,
             )
             drainer.wake(tenant, "hangs")
             await called.wait()

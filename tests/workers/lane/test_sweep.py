@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.clock import Clock
+from app.config.redis import RedisSettings
 from app.config.settings import WorkerSettings
 from app.directory.keys import Keys
 from app.directory.leavers import Leavers
-from app.wake import Waker
+from app.directory.shards import alone
+from app.wake import Queues, Waker
 from workers import sweep as sweeping
 from workers.access.statements import quote_identifier
 from workers.drainer import Drainer
@@ -34,7 +36,7 @@ async def a_worker(world: World, clock: Clock | None = None) -> AsyncIterator[Dr
     """Yield what a worker process runs on, without its loops."""
     async with asyncio.TaskGroup() as tasks:
         drainer = Drainer(
-            world.link,
+            alone(world.link),
             world.settings,
             clock=clock or Clock(),
             rng=random.Random(1),
@@ -44,6 +46,16 @@ async def a_worker(world: World, clock: Clock | None = None) -> AsyncIterator[Dr
             yield drainer
         finally:
             await drainer.close()
+
+
+def queues_of(redis: RedisServer) -> Queues:
+    return Queues.of(RedisSettings(url=redis.url))
+
+
+def queue_of(redis: RedisServer) -> tuple[Queues, str]:
+    """Return what a worker of that Redis takes jobs and hears calls from."""
+    queues = queues_of(redis)
+    return queues, next(iter(queues.urls))
 
 
 @asynccontextmanager
@@ -77,7 +89,7 @@ async def applied(world: World, seq: int) -> None:
 async def test_a_change_that_nobody_was_woken_for_is_applied(world: World) -> None:
     assert WorkerSettings().sweep_seconds * SLOWEST <= 2
     await world.user("ana")
-    async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer))):
+    async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer, world.link))):
         await applied(world, 1)
     assert await world.held() == {"ana": {E}}
 
@@ -89,7 +101,7 @@ async def test_the_lane_of_a_killed_worker_moves_on_within_ten_seconds(world: Wo
     assert await world.store.acquire(round(settings.lease_seconds * 1000)) is not None
     left_s = await world.link.redis.pttl(lease) / 1000
     assert left_s + settings.sweep_seconds * SLOWEST < 10
-    async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer))):
+    async with a_worker(world) as drainer, running(asyncio.create_task(sweep(drainer, world.link))):
         assert await world.held() == {}
         await world.link.redis.pexpire(lease, 1)
         await applied(world, 1)
@@ -98,10 +110,10 @@ async def test_the_lane_of_a_killed_worker_moves_on_within_ten_seconds(world: Wo
 
 async def test_a_job_wakes_the_lane(world: World, own_redis: RedisServer) -> None:
     """Redis of its own: jobs of all tests of a process share one queue."""
-    waker = Waker(own_redis.url)
+    waker = Waker(queues_of(own_redis))
     await world.user("ana")
     async with a_worker(world) as drainer:
-        jobs = asyncio.create_task(take_jobs(drainer, own_redis.url, None))
+        jobs = asyncio.create_task(take_jobs(drainer, *queue_of(own_redis)))
         sending = asyncio.create_task(waker.run())
         async with running(jobs, sending):
             waker.wake(world.tenant, ["main"])
@@ -112,8 +124,8 @@ async def test_a_job_wakes_the_lane(world: World, own_redis: RedisServer) -> Non
 async def test_a_call_wakes_the_lane_without_a_job(world: World, own_redis: RedisServer) -> None:
     await world.user("ana")
     async with a_worker(world) as drainer:
-        hearing = asyncio.create_task(hear_calls(drainer, own_redis.url, None))
-        waker = Waker(own_redis.url)
+        hearing = asyncio.create_task(hear_calls(drainer, *queue_of(own_redis)))
+        waker = Waker(queues_of(own_redis))
         sending = asyncio.create_task(waker.run())
         async with running(hearing, sending):
 
@@ -139,9 +151,9 @@ async def test_a_call_wakes_the_lane_without_a_job(world: World, own_redis: Redi
 async def test_jobs_are_taken_again_after_redis_was_gone(
     world: World, own_redis: RedisServer
 ) -> None:
-    waker = Waker(own_redis.url)
+    waker = Waker(queues_of(own_redis))
     async with a_worker(world) as drainer:
-        jobs = asyncio.create_task(take_jobs(drainer, own_redis.url, None))
+        jobs = asyncio.create_task(take_jobs(drainer, *queue_of(own_redis)))
         sending = asyncio.create_task(waker.run())
         async with running(jobs, sending):
             own_redis.stop()
@@ -194,7 +206,7 @@ async def test_a_leaver_whom_a_worker_has_left_is_seen_out_by_another(world: Wor
     await world.drain()
     await world.set_user(ana, active=False)
     await world.drain()
-    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer, world.link))):
 
         async def nobody_waits() -> bool:
             return not await Leavers(world.link, world.tenant, "main").waiting()
@@ -206,7 +218,7 @@ async def test_another_configuration_is_applied_without_an_event(world: World) -
     await world.user("ana")
     await world.drain()
     world.configure(default_roles=[world.role("analyst")])
-    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer, world.link))):
 
         async def changed() -> bool:
             return await world.held() == {"ana": {"analyst"}}
@@ -220,7 +232,7 @@ async def test_a_replaced_configuration_is_applied_by_the_same_worker(
     monkeypatch.setattr(sweeping, "TEND_S", 0.05)
     await world.user("ana")
     await world.drain()
-    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer, world.link))):
         world.configure(default_roles=[world.role("writer")])
         await drainer.replace(world.settings)
 
@@ -236,7 +248,7 @@ async def test_what_others_changed_is_found_when_it_is_time(world: World) -> Non
     await world.sql(f"DROP USER {quote_identifier(world.name('ana'))}")
     async with (
         a_worker(world, LaterClock(500)) as drainer,
-        running(asyncio.create_task(tend(drainer))),
+        running(asyncio.create_task(tend(drainer, world.link))),
     ):
 
         async def mended() -> bool:
@@ -250,7 +262,7 @@ async def test_drift_is_not_looked_for_before_its_time(world: World) -> None:
     before = await world.of_lane("lane")
     async with (
         a_worker(world, LaterClock(200)) as drainer,
-        running(asyncio.create_task(tend(drainer))),
+        running(asyncio.create_task(tend(drainer, world.link))),
     ):
         await asyncio.sleep(0)
     assert (await world.of_lane("lane"))["resynced"] == before["resynced"]
@@ -262,7 +274,7 @@ async def test_a_failed_revocation_is_tried_again_unasked(world: World) -> None:
     await world.set_user(ana, active=False)
     await world.lane(world.refusing("REVOKE ALL EXCEPT")).drain()
     assert (await world.letters())[ana].revocation
-    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer))):
+    async with a_worker(world) as drainer, running(asyncio.create_task(tend(drainer, world.link))):
 
         async def taken() -> bool:
             return not await world.letters()
