@@ -5,7 +5,7 @@ set -eu
 folder="$(dirname "$0")/secrets"
 mkdir -p "$folder"
 chmod 700 "$folder"
-for name in clickhouse_password grafana_password provisioner_password redis_password; do
+for name in clickhouse_password grafana_password ledger_password provisioner_password redis_password; do
   if [ ! -s "$folder/$name" ]; then
     od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$folder/$name"
     chmod 644 "$folder/$name"

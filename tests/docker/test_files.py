@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import re
 import shutil
@@ -19,13 +21,19 @@ from app.cli.main import main
 from app.directory.link import check_durable, connect
 
 if TYPE_CHECKING:
-    from tests.conftest import RedisServer
+    from tests.conftest import ClickHouseServer, RedisServer
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text("utf-8"))
 DOCKERFILE = (DOCKER / "Dockerfile").read_text("utf-8")
-PASSWORDS = ("clickhouse_password", "grafana_password", "provisioner_password", "redis_password")
+PASSWORDS = (
+    "clickhouse_password",
+    "grafana_password",
+    "ledger_password",
+    "provisioner_password",
+    "redis_password",
+)
 
 
 def test_the_compose_file_fits_its_schema() -> None:
@@ -103,6 +111,59 @@ def test_the_configuration_has_no_mistakes_and_the_account_its_rights(
     printed = capsys.readouterr().out
     there = (DOCKER / "clickhouse/provisioner.sql").read_text("utf-8")
     assert printed == there, "put what provisioner-grants prints into provisioner.sql"
+
+
+CLIENT = """#!{python}
+import asyncio, sys
+from workers.clickhouse.pool import Endpoint, Pool
+async def run():
+    pool = Pool(Endpoint(hosts=(("127.0.0.1", {port}),), user="default"))
+    async with pool.session() as session:
+        for statement in filter(str.strip, sys.stdin.read().split(";\\n")):
+            await session.query(statement)
+    await pool.close()
+asyncio.run(run())
+"""
+
+
+def test_the_accounts_that_a_replica_makes_can_do_their_work(
+    config: Path,
+    own_clickhouse: ClickHouseServer,
+    own_redis: RedisServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Twice, since it runs at each start; then as the ledger's and the workers' account."""
+    client = tmp_path / "clickhouse-client"
+    client.write_text(CLIENT.format(python=sys.executable, port=own_clickhouse.port))
+    client.chmod(0o755)
+    script = (DOCKER / "clickhouse/accounts.sh").read_text("utf-8")
+    script = script.replace("/run/secrets", str(tmp_path))
+    script = script.replace("/etc/clickhouse-scim", str(DOCKER / "clickhouse"))
+    environ = os.environ | {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    for _ in range(2):
+        subprocess.run(["sh", "-c", script], check=True, env=environ)
+    text = re.sub(r"clickhouse-[12]:9000", f"127.0.0.1:{own_clickhouse.port}", config.read_text())
+    text = text.replace("redis://redis:6379/0", own_redis.url).replace(
+        f'["127.0.0.1:{own_clickhouse.port}", "127.0.0.1:{own_clickhouse.port}"]',
+        f'["127.0.0.1:{own_clickhouse.port}"]',
+    )
+    text = text.replace(f'password_file = "{tmp_path}/redis_password"', "")
+    config.write_text(text)
+    assert main(["migrate", "--config", str(config)]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--json", "--config", str(config)]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["finding"] for row in rows if row["status"] != "ok"] == ["it has no token"]
+
+
+def test_the_ledgers_account_has_the_rights_that_its_page_names() -> None:
+    page = (ROOT / "docs" / "ledger.md").read_text("utf-8")
+    (grant,) = re.findall(r"^GRANT .* TO ledger;$", page, re.MULTILINE)
+    assert grant in (DOCKER / "clickhouse/ledger.sql").read_text("utf-8")
 
 
 async def test_redis_as_configured_keeps_what_it_acknowledges(
