@@ -15,6 +15,7 @@ from app.cli.output import iso
 from app.config.nodes import configured_name
 from app.config.settings import Settings
 from app.directory.lanes import LaneStatus, LaneStore, read_statuses
+from app.directory.revocations import with_revocations
 from app.directory.rows import lane_row
 from app.directory.shards import Shards
 from app.errors import DirectoryUnavailable
@@ -38,7 +39,8 @@ async def states(shards: Shards, lanes: Sequence[LaneName]) -> States:
     for link, tenants in shards.by_link(dict.fromkeys(lane.tenant for lane in lanes)).items():
         try:
             its = [lane for lane in lanes if lane.tenant in set(tenants)]
-            found |= zip(its, (await read_statuses(link, its)).values(), strict=True)
+            statuses = (await read_statuses(link, its)).values()
+            found |= zip(its, await with_revocations(link, statuses), strict=True)
         except DirectoryUnavailable as error:
             result.failures.append(f"lanes of {len(tenants)} tenants on {link.name}: {error}")
     result.rows = [_row(found[lane]) for lane in lanes if lane in found]
@@ -69,6 +71,9 @@ def _joined(target: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "dead_letters": sum(row["dead_letters"] for row in rows),
         "held": sum(row["held"] for row in rows),
         "last_error": next(errors, None),
+        "revocation_since": min(
+            (row["revocation_since"] for row in rows if row["revocation_since"]), default=None
+        ),
         "nodes": rows,
     }
 

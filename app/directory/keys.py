@@ -36,7 +36,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     lease:TARGET            string with expiry: the epoch that holds the lane
     epoch:TARGET            counter of epochs
     todo:TARGET             zset: user ids to look at again, by the number of the asking
-    express:TARGET          zset: ids that lose access by an event that has to wait, by its seq
+    express:TARGET          zset: ids that lose access by an event that is not applied, by its seq
     suspects:TARGET         zset: user ids to look at again later, by when (ms)
     ends:TARGET             zset: user ids by the end of their validity (ms)
     names:TARGET            hash: user id -> ClickHouse name as last applied

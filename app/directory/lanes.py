@@ -123,7 +123,9 @@ class Braked:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatus:
     """One row of `lane list`. `lag_seconds` 0.0: nothing is waiting. `held`: how many people's loss
-    waits for an operator to confirm it; the state is then `blocked`.
+    waits for an operator to confirm it; the state is then `blocked`. `revocation_since_ms`: since
+    when somebody has had access that should be gone; None: nobody has, or `with_revocations` was
+    not asked.
     """
 
     tenant: str
@@ -137,6 +139,7 @@ class LaneStatus:
     next_attempt_ms: int | None
     since_ms: int | None
     held: int = 0
+    revocation_since_ms: int | None = None
 
 
 _decode_letter = msgspec.json.Decoder(Letter).decode
@@ -346,6 +349,15 @@ class LaneStore:
             )
         )
         return {i.decode(): int(seq) for i, seq in found}
+
+    async def oldest_revocation(self) -> int | None:
+        """Return the seq of the oldest event that takes access and is not applied; of one that
+        takes it from very many people nothing is known.
+        """
+        found = await self._link.call(
+            self._link.redis.zrange(self._key("express"), 0, 0, withscores=True)
+        )
+        return int(found[0][1]) if found else None
 
     async def scan_names(self, position: int, count: int) -> tuple[int, list[str]]:
         """Return ids that have a name on the target and the next position, 0 at the end (HSCAN)."""

@@ -126,6 +126,16 @@ class Reader:
     async def members_of(self, group_id: str) -> Members:
         return await read_members(self._link, self._keys, group_id)
 
+    async def are_members(self, group_id: str, ids: Sequence[str]) -> bool:
+        """Whether all of these are direct members of the group."""
+        for some in chunks(ids):
+            scores = await self._link.call(
+                self._link.redis.zmscore(self._keys.members(group_id), list(some))
+            )
+            if None in scores:
+                return False
+        return True
+
     async def member_count(self, group_id: str) -> int:
         count: int = await self._link.call(self._link.redis.zcard(self._keys.members(group_id)))
         return count

@@ -18,6 +18,9 @@ def lane_row(status: LaneStatus) -> dict[str, Any]:
         "lag_seconds": status.lag_seconds,
         "dead_letters": status.dead_letters,
         "last_error": status.last_error,
+        "revocation_since": None
+        if status.revocation_since_ms is None
+        else timestamp(status.revocation_since_ms),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.directory.lanes import read_statuses
+from app.directory.revocations import with_revocations
 from app.directory.rows import lane_row, letter_row
 from app.http.answers import Answer, plain_json
 from app.http.exchange import Exchange
@@ -19,7 +20,8 @@ async def lanes(exchange: Exchange) -> Answer:
     tenant = exchange.caller.tenant
     names = [(store.tenant, store.target) for store in tenant.lanes.stores]
     statuses = await read_statuses(tenant.link, names)
-    return plain_json([lane_row(status) for status in statuses.values()])
+    rows = await with_revocations(tenant.link, statuses.values())
+    return plain_json([lane_row(status) for status in rows])
 
 
 async def dead_letters(exchange: Exchange) -> Answer:

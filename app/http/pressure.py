@@ -33,12 +33,19 @@ _REVOKES = re.compile(
     rb'"op"\s*:\s*"remove"|"active"\s*:\s*"?false|"value"\s*:\s*"?false', re.IGNORECASE
 )
 
+_MEMBER = re.compile(rb'"value"\s*:\s*"([^"\\]+)"', re.IGNORECASE)
+
 log = structlog.get_logger()
 
 
 def revokes(method: str, body: bytes) -> bool:
     """Whether a request takes access away: those go on where others are refused."""
     return method == "DELETE" or (method in {"PATCH", "PUT"} and _REVOKES.search(body) is not None)
+
+
+def members_named(body: bytes) -> list[str]:
+    """Return the ids of members that the body of a group names; of other bodies any texts."""
+    return [i.decode("utf-8", "replace") for i in dict.fromkeys(_MEMBER.findall(body))]
 
 
 @dataclass(slots=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from app.directory.keys import KINDS, Kind
+from app.errors import TooManyRequests, Unavailable
 from app.http.answers import Answer, answer
 from app.http.bodies import digest, parse_json, read_body
 from app.http.endpoint import Endpoint
 from app.http.exchange import Exchange
 from app.http.preconditions import NO_PRECONDITIONS, Preconditions, parse_preconditions
-from app.http.pressure import revokes
+from app.http.pressure import members_named, revokes
 from app.http.search import search
 from app.http.writes import Write, Written
 from app.scim.present import entity_tag
@@ -66,13 +68,27 @@ async def _body(exchange: Exchange) -> bytes:
 async def _admitted(exchange: Exchange) -> bytes:
     """Return the body of a change, if there is room for it."""
     body, caller = await _body(exchange), exchange.caller
-    await exchange.receiver.pressure.admit(
-        caller.tenant.name,
-        caller.settings,
-        revoking=revokes(exchange.request.method, body),
-        reads=False,
+    admit = partial(
+        exchange.receiver.pressure.admit, caller.tenant.name, caller.settings, reads=False
     )
+    revoking = revokes(exchange.request.method, body)
+    try:
+        await admit(revoking=revoking)
+    except (TooManyRequests, Unavailable):
+        if revoking or not await _only_removes(exchange, body):
+            raise
+        await admit(revoking=True)
     return body
+
+
+async def _only_removes(exchange: Exchange, body: bytes) -> bool:
+    """Whether this is a PUT of a group that brings nobody in: what only the directory can tell, so
+    it is asked where the request would be refused.
+    """
+    if exchange.request.method != "PUT" or _KIND_AT[exchange.endpoint] != "group":
+        return False
+    directory = _endpoint(exchange).directory
+    return await directory.are_members(exchange.id, members_named(body))
 
 
 def _answer(written: Written, sent: Callable[[bool], None] | None = None) -> Answer:

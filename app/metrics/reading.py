@@ -6,7 +6,7 @@ those that have something to do or are not well, and of some of the others, who 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,8 +14,9 @@ from app.config.settings import Settings
 from app.directory.activity import Activity, read_activities
 from app.directory.events import read
 from app.directory.keys import LEDGER, Keys
-from app.directory.lanes import LaneStatus, LaneStore, read_dirty, read_drifted, read_statuses
+from app.directory.lanes import LaneStatus, read_dirty, read_drifted, read_statuses
 from app.directory.link import Link
+from app.directory.revocations import failed_since, waiting_since
 from app.directory.tokens import TokenRecord, read_tokens
 from app.metrics.state import LedgerLag, State, lag_events, worst
 from app.rounds import Rounds
@@ -111,25 +112,22 @@ class Reading:
 
     async def _failed(self, lanes: Iterable[LaneStatus]) -> Mapping[Lane, int]:
         """Return since when (ms) the oldest revocation is parked on each lane that has one."""
-        failed = {}
-        for lane in lanes:
-            if lane.dead_letters:
-                letters = await LaneStore(self._link, lane.tenant, lane.target).letters()
-                since = [one.first_ms for one in letters.values() if one.revocation]
-                if since:
-                    failed[lane.tenant, lane.target] = min(since)
-        return failed
+        return await self._each(lanes, failed_since)
 
     async def _waiting(self, lanes: Iterable[LaneStatus]) -> Mapping[Lane, int]:
         """Return since when (ms) the oldest revocation waits on each lane that is behind."""
         late = [lane for lane in lanes if lane.lag_seconds]
-        waiting = {}
-        for lane in worst(late, lambda one: one.lag_seconds)[:_OLDEST_OF]:
-            store = LaneStore(self._link, lane.tenant, lane.target)
-            for seq in (await store.express(lane.applied_seq, 1)).values():
-                for event in await read(self._link, Keys(lane.tenant), seq - 1, 1):
-                    waiting[lane.tenant, lane.target] = event.at_ms
-        return waiting
+        return await self._each(
+            worst(late, lambda one: one.lag_seconds)[:_OLDEST_OF], waiting_since
+        )
+
+    async def _each(
+        self,
+        lanes: Iterable[LaneStatus],
+        since: Callable[[Link, LaneStatus], Awaitable[int | None]],
+    ) -> Mapping[Lane, int]:
+        found = {(lane.tenant, lane.target): await since(self._link, lane) for lane in lanes}
+        return {lane: ms for lane, ms in found.items() if ms is not None}
 
     async def _ledger(self, tenants: Sequence[_Tenant]) -> LedgerLag:
         lanes = [one.ledger for one in tenants if one.ledger is not None]

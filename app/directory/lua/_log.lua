@@ -158,7 +158,8 @@ local function append(seq, at, targets, fields, losing)
   for _, target in ipairs(cjson.decode(targets)) do
     if redis.call('HSETNX', prefix .. 'dirty', target, string.format('%.0f', at)) == 1 then
       woken[#woken + 1] = target
-    elseif #losing <= most_losing then
+    end
+    if #losing <= most_losing then
       for _, id in ipairs(losing) do redis.call('ZADD', prefix .. 'express:' .. target, seq, id) end
     end
   end

@@ -80,6 +80,7 @@ def test_the_lanes_are_those_of_the_configuration(cli: Cli) -> None:
         "lag_seconds": 0.0,
         "dead_letters": 0,
         "last_error": None,
+        "revocation_since": None,
         "held": 0,
         "next_attempt_at": None,
         "since": None,

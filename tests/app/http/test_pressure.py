@@ -74,6 +74,24 @@ async def test_a_tenant_over_its_rate_can_still_take_access_away(limited: Servic
     assert (await limited.scim("DELETE", f"/Users/{ana}")).status == 204
 
 
+async def test_a_put_of_a_group_that_brings_nobody_in_goes_on_like_a_removal(
+    limited: Service,
+) -> None:
+    """What Okta's own apps send for each change of membership: the directory tells which it is."""
+    ana, bo = await limited.scim.user("ana"), await limited.scim.user("bo")
+    team = await limited.scim.group("team", ana)
+    while (await limited.scim("GET", "/Users")).status == 200:
+        pass
+
+    def put(*members: str) -> dict[str, Any]:
+        return {"displayName": "team", "members": [{"value": one} for one in members]}
+
+    assert told_to_wait(await limited.scim("PUT", f"/Groups/{team}", put(ana, bo)), 429)
+    assert (await limited.scim("PUT", f"/Groups/{team}", put(ana))).status == 200
+    assert (await limited.scim("PUT", f"/Groups/{team}", put())).status == 200
+    assert told_to_wait(await limited.scim("PUT", f"/Groups/{team}", put(ana)), 429)
+
+
 async def test_a_quarter_of_the_room_is_for_revocations(service: Service) -> None:
     pressure, settings = service.receiver.pressure, service.receiver.settings
     limits = settings.limits.model_copy(update={"max_in_flight": 8})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.clock import Clock
+from app.directory.revocations import with_revocations
 from workers.access.statements import Statement
 
 if TYPE_CHECKING:
@@ -134,6 +136,34 @@ async def test_a_revocation_that_fails_out_of_turn_is_parked_and_tried_again(
     await world.drain()
     assert (await world.held())["u0"] is None
     assert await world.letters() == {}
+
+
+async def test_the_oldest_revocation_that_is_not_applied_is_told(world: World) -> None:
+    """Also the first change of a lane that had nothing to do, as where its target is away."""
+    ana, bo = await world.user("ana"), await world.user("bo")
+    await world.drain()
+
+    async def since_ms() -> int | None:
+        (lane,) = await with_revocations(world.link, [await world.status()])
+        return lane.revocation_since_ms
+
+    assert await since_ms() is None
+    before_ms = Clock().now_ms()
+    await world.set_user(ana, active=False)
+    first = await since_ms()
+    assert first is not None
+    assert first >= before_ms
+    await world.user("cy")
+    await world.set_user(bo, active=False)
+    assert await since_ms() == first
+    await world.lane(world.refusing("REVOKE ALL EXCEPT")).drain()
+    assert (await world.letters())[ana].revocation
+    refused = await since_ms()
+    assert refused is not None
+    assert refused > first  # now the dead letter tells
+    await world.store.ask([ana, bo])
+    await world.drain()
+    assert await since_ms() is None
 
 
 async def test_a_revocation_overtakes_the_parts_of_a_large_change(
