@@ -83,7 +83,7 @@ def _date(seconds: int) -> str:
 @cache  # a version of HTTP is one of a few here: all that is above 1.0 speaks 1.1
 def _status_line(version: HttpVersion, status: HTTPStatus) -> str:
     spoken = "1.0" if version == HttpVersion10 else "1.1"
-    return f"HTTP/{spoken} {status.value} {status.phrase}"
+    return f"HTTP/{spoken} {status:d} {status.phrase}"
 
 
 def answer(

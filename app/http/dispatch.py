@@ -151,7 +151,7 @@ class Dispatch:
         if caller is not None:
             self._note_of(tenant, answer.status)
         method = self._request.method if self._request.method in _METHODS else "other"
-        status = answer.status.value
+        status = answer.status
         metrics.requests.add(method, endpoint, status)
         metrics.request_seconds.observe(duration_s, method, endpoint)
         log.info(

@@ -11,7 +11,7 @@ from app.directory.record import Stored
 from app.http.aside import aside
 from app.http.progress import Lanes
 from app.scim.applied import APPLIED_URN, applied
-from app.scim.attribute import META, ResourceType
+from app.scim.attribute import META, SCHEMAS, ResourceType
 from app.scim.present import EVERYTHING, Selection, present
 
 # What is read from beside the documents, since the other side of it is what changes.
@@ -89,7 +89,11 @@ class Renderer:
         if self._shows_applied:
             progress = await self._source.lanes.progress([s.id for s in stored])
             documents = [
-                {**d, APPLIED_URN: applied(s.version, progress[s.id])}
+                {
+                    **d,
+                    SCHEMAS.name: [*d[SCHEMAS.name], APPLIED_URN],
+                    APPLIED_URN: applied(s.version, progress[s.id]),
+                }
                 for s, d in zip(stored, documents, strict=True)
             ]
         return [self._present(s, d) for s, d in zip(stored, documents, strict=True)]

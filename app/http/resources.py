@@ -51,6 +51,7 @@ def _write(exchange: Exchange, body: bytes = b"") -> Write:
         attributes=_names(exchange, "attributes"),
         excluded=_names(exchange, "excludedAttributes"),
         values=len(body) // _SHORTEST_VALUE,
+        levels=body.count(b"{") + body.count(b"["),
     )
 
 

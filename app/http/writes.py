@@ -61,7 +61,8 @@ class Written(msgspec.Struct, frozen=True):
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One write. `attributes`, `excluded`: which of them the answer has (§3.9).
 
-    `values`: about how many values the body may hold.
+    `values`: about how many values the body may hold. `levels`: how deeply it may be nested; None
+    if nobody knows.
     """
 
     endpoint: Endpoint
@@ -70,6 +71,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     attributes: str | None = None
     excluded: str | None = None
     values: int = 0
+    levels: int | None = None
 
     def _renderer(self) -> Renderer:
         return self.endpoint.renderer(self.attributes, self.excluded)
@@ -82,9 +84,15 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
     def _read(self, body: object) -> tuple[Parsed, MemberChange | None]:
         endpoint = self.endpoint
+        type_, limits, deep = endpoint.resource_type, endpoint.limits, self._deep
         if endpoint.kind == "group":
-            return parse_group(body, limits=endpoint.limits, resource_type=endpoint.resource_type)
-        return parse_resource(endpoint.resource_type, body, limits=endpoint.limits), None
+            return parse_group(body, limits=limits, resource_type=type_, deep=deep)
+        return parse_resource(type_, body, limits=limits, deep=deep), None
+
+    @property
+    def _deep(self) -> bool:
+        """Whether it has to be looked how deeply the body is nested."""
+        return self.levels is None or self.levels > self.endpoint.limits.max_document_depth
 
     async def create(self, body: object) -> Written:
         endpoint, origin, renderer = self.endpoint, self.origin, self._renderer()
@@ -140,7 +148,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         quirks: set[Quirk] = set()
         type_, limits = endpoint.resource_type, endpoint.limits
         operations = await aside(
-            self.values, lambda: parse_patch(type_, body, limits=limits, quirks=quirks)
+            self.values,
+            lambda: parse_patch(type_, body, limits=limits, quirks=quirks, deep=self._deep),
         )
         password = next((o.secret for o in reversed(operations) if o.secret is not None), None)
         secret = await endpoint.secret(password)

@@ -35,16 +35,31 @@ class Part(NamedTuple):
     others: tuple[str, ...] = ()
     by_alias: bool = False
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether what stands under `name` is the attribute's value, and all there is to it."""
+        attribute = self.attribute
+        if attribute.separate or attribute.mutability in {"readOnly", "writeOnly"}:
+            return False
+        return not self.others and not self.by_alias
+
 
 class Shape(NamedTuple):
     """What the names of an object say, whatever its values are.
 
-    `parts`: in the schema's order. `extensions`: with the names that the object has for each, those
-    of today last. `unknown`: names that no schema knows. `twice`: a name that an earlier one is in
-    another case.
+    `sent`, `names`: of the attributes that it has, as they were sent and as the schema writes them,
+    in the schema's order. `parts`: the same. `plain`: the numbers of those that any text is a value
+    of, `special`: of the others. `direct`: what `Part.is_direct` says of each. `extensions`: with
+    the names that the object has for each, those of today last. `unknown`: names that no schema
+    knows. `twice`: a name that an earlier one is in another case.
     """
 
+    sent: tuple[str, ...]
+    names: tuple[str, ...]
     parts: tuple[Part, ...]
+    plain: tuple[int, ...]
+    special: tuple[int, ...]
+    direct: tuple[bool, ...]
     extensions: tuple[tuple[Schema, tuple[str, ...]], ...]
     unknown: tuple[str, ...]
     twice: str | None
@@ -96,7 +111,22 @@ class Names:
             for schema in self._extensions
         )
         extensions = tuple((schema, names) for schema, names in held if names)
-        return Shape(tuple(parts), extensions, tuple(sent.values()), twice)
+        directs = tuple(part.is_direct for part in parts)
+        return Shape(
+            sent=tuple(part.name for part in parts),
+            names=tuple(part.attribute.name for part in parts),
+            parts=tuple(parts),
+            plain=tuple(
+                n for n, direct in enumerate(directs) if direct and parts[n].attribute.plain
+            ),
+            special=tuple(
+                n for n, direct in enumerate(directs) if not (direct and parts[n].attribute.plain)
+            ),
+            direct=directs,
+            extensions=extensions,
+            unknown=tuple(sent.values()),
+            twice=twice,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +137,8 @@ class Attribute:
     not empty, bounded, without control characters. `separate`: its values live beside the document
     (a group's members), so that changing one never rewrites the others. `aliases`: names under
     which clients send it although the RFC has another. `whole`: an answer that shows it without
-    being asked shows every sub-attribute. `plain`: any text that is not too long is a value of it.
+    being asked shows every sub-attribute. `plain`: any text that is not too long is a value of it,
+    `texts`: any list of such texts.
     """
 
     name: str
@@ -129,6 +160,7 @@ class Attribute:
     alias_keys: tuple[str, ...] = field(init=False, repr=False, compare=False)
     whole: bool = field(init=False, repr=False, compare=False)
     plain: bool = field(init=False, repr=False, compare=False)
+    texts: bool = field(init=False, repr=False, compare=False)
     subs: Names = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -136,9 +168,10 @@ class Attribute:
         object.__setattr__(self, "alias_keys", tuple(name.lower() for name in self.aliases))
         shown = all(sub.returned in {"always", "default"} for sub in self.sub_attributes)
         object.__setattr__(self, "whole", shown)
-        plain = self.type in {"string", "reference"} and self.mutability == "readWrite"
-        special = self.multi_valued or self.indexed or self.separate
-        object.__setattr__(self, "plain", plain and not special)
+        textual = self.type in {"string", "reference"} and not (self.indexed or self.separate)
+        writable = self.mutability == "readWrite"
+        object.__setattr__(self, "plain", textual and writable and not self.multi_valued)
+        object.__setattr__(self, "texts", textual and self.multi_valued)
         object.__setattr__(self, "subs", Names(self.sub_attributes))
 
     def sub(self, name: str) -> Attribute | None:

@@ -75,17 +75,19 @@ def parse_patch(
     *,
     limits: Limits = DEFAULT_LIMITS,
     quirks: set[Quirk] | None = None,
+    deep: bool = True,
 ) -> tuple[Operation, ...]:
     """Return the operations of a PATCH body; every error that needs no document is raised here.
 
-    `quirks`: where it is given, gets what the body holds beside the RFC.
+    `quirks`: where it is given, gets what the body holds beside the RFC. `deep`: whether the body
+    may be nested too deeply.
 
     Taken beyond the RFC: a body without `schemas` (authentik), keys and `op` in any case (Entra
     ID). An unknown path is InvalidPath, unless the same PATCH deactivates the resource: access must
     never outlive a mistake in a mapping. Then `apply_patch` leaves the unknown part out.
     """
-    checked = checked_object(body, limits)
-    reading = Reading(limits, quirks=set() if quirks is None else quirks)
+    checked = checked_object(body, limits, deep=deep)
+    reading = Reading(limits, quirks)
     if not _member(checked, "schemas"):
         reading.quirks.add(Quirk.SCHEMAS_MISSING)
     listed = _member(checked, "operations")
@@ -217,7 +219,7 @@ def _operation(
         return Operation(op, path)
     if path.attribute.separate:
         return Operation(op, path, members=_member_change(op, path, value, reading))
-    own = Reading(reading.limits, quirks=reading.quirks)
+    own = Reading(reading.limits, reading.quirks)
     canonical = _read_value(op, path, value, own)
     if path.attribute.mutability == "writeOnly":
         # Checked, and carried apart from the document, which never has it.

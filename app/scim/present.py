@@ -99,8 +99,8 @@ def present(
     """Return the resource as it is sent: `schemas` and `id` first.
 
     `document` may have read-only attributes that are kept elsewhere (a user's `groups`, a group's
-    `members`). `schemas` lists what the answer really holds. Nothing in `document` is changed, and
-    the answer shares parts with it.
+    `members`). `schemas` lists what the answer really holds, as the document's own does of that.
+    Nothing in `document` is changed, and the answer shares parts with it.
     """
     created = timestamp(created_ms)
     meta = {
@@ -113,7 +113,6 @@ def present(
     answer: dict[str, Any] = {SCHEMAS.name: [], ID.name: resource_id}
     if attributes is EVERYTHING and _is_shown_whole(resource_type, document):
         answer.update(document)
-        answer[SCHEMAS.name] = schemas_of(resource_type, document)
         answer[META.name] = meta
         return answer
     extended = {**document, ID.name: resource_id, META.name: meta}
@@ -130,9 +129,10 @@ def present(
 def _is_shown_whole(resource_type: ResourceType, document: Mapping[str, Any]) -> bool:
     """Whether an answer that nobody has chosen the attributes of is all of the document."""
     names = document.keys() - resource_type.shown
-    for schema in resource_type.extensions:
-        if schema.id in names and schema.shown.issuperset(document[schema.id]):
-            names.discard(schema.id)
+    if names:
+        for schema in resource_type.extensions:
+            if schema.id in names and schema.shown.issuperset(document[schema.id]):
+                names.discard(schema.id)
     return not names
 
 

@@ -6,13 +6,12 @@ Where a value stands is put together only when an error or a report needs it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from app.errors import InvalidSyntax, InvalidValue, TooMany
-from app.scim.attribute import Attribute, Names, Part
+from app.scim.attribute import Attribute, Names, Part, Shape
 from app.scim.limits import Limits
 from app.scim.paths import shown
 from app.scim.quirks import Quirk
@@ -33,6 +32,8 @@ EXPECTED = {
     "complex": "an object",
 }
 
+_TEXT = {str}
+
 Where = str | tuple["Where", str | int]
 """The place of a value: as text, or a name or an index below another place."""
 
@@ -50,14 +51,16 @@ def join(where: str, name: str) -> str:
     return f"{where}.{name}" if where and not where.endswith(":") else where + name
 
 
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What the reading of one body carries along: its limits, and what is to be told of it."""
 
-    limits: Limits
-    ignored: dict[str, None] = field(default_factory=dict)
-    secrets: list[str] = field(default_factory=list, repr=False)
-    quirks: set[Quirk] = field(default_factory=set)
+    __slots__ = ("ignored", "limits", "quirks", "secrets")
+
+    def __init__(self, limits: Limits, quirks: set[Quirk] | None = None) -> None:
+        self.limits = limits
+        self.ignored: dict[str, None] = {}
+        self.secrets: list[str] = []
+        self.quirks: set[Quirk] = set() if quirks is None else quirks
 
     def ignore(self, where: Where, name: str) -> None:
         self.quirks.add(Quirk.UNKNOWN_ATTRIBUTE)
@@ -86,7 +89,7 @@ def read_object(
     shape = names.shape(tuple(value))
     if shape.twice is not None:
         raise given_twice(where, shape.twice)
-    document = read_parts(shape.parts, value, where, reading)
+    document = read_known(shape, value, where, reading)
     for name in shape.unknown:
         if value[name] is not None:
             reading.ignore(where, name)
@@ -97,32 +100,53 @@ def given_twice(where: Where, name: str) -> InvalidValue:
     return InvalidValue(f"{shown(told((where, name)))}: is given twice, in different case")
 
 
-def read_parts(
-    parts: Iterable[Part], value: dict[str, Any], where: Where, reading: Reading
+def read_known(
+    shape: Shape, value: dict[str, Any], where: Where, reading: Reading
 ) -> dict[str, Any]:
-    longest = reading.limits.max_attribute_length
-    document: dict[str, Any] = {}
-    for part in parts:
-        attribute, item = part.attribute, value[part.name]
-        if part.others or part.by_alias:
-            item = _first(part, value, reading)
-        if attribute.plain and isinstance(item, str) and len(item) <= longest:
-            document[attribute.name] = item  # most of what people have
-            continue
-        if item is None or attribute.mutability == "readOnly":
-            continue
-        if attribute.multi_valued and not isinstance(item, list):
-            reading.quirks.add(Quirk.VALUE_WITHOUT_LIST)
-        if attribute.separate:
-            continue
-        read = read_attribute(attribute, item, (where, attribute.name), reading)
-        if read is None:
-            continue
-        if attribute.mutability == "writeOnly":
-            reading.secrets.append(read)
-        else:
-            document[attribute.name] = read
+    """Return the attributes of an object of this shape; texts, which most are, all at once."""
+    values: list[Any] = [*map(value.__getitem__, shape.sent)]
+    texts = [values[n] for n in shape.plain]
+    numbers: Iterable[int] = shape.special
+    if texts and not _are_texts(texts, reading.limits):
+        numbers = range(len(values))
+    for n in numbers:
+        item = values[n]
+        if not shape.direct[n]:
+            values[n] = _read_part(shape.parts[n], value, where, reading)
+        elif item is not None:
+            values[n] = _read(shape.parts[n].attribute, item, where, reading)
+    document = dict(zip(shape.names, values, strict=True))
+    if None in values:
+        return {name: read for name, read in document.items() if read is not None}
     return document
+
+
+def _are_texts(values: Sequence[Any], limits: Limits) -> bool:
+    """Whether there are values, all of them texts, and none of them too long."""
+    return {*map(type, values)} == _TEXT and max(map(len, values)) <= limits.max_attribute_length
+
+
+def _read_part(part: Part, value: dict[str, Any], where: Where, reading: Reading) -> Any:
+    """Return the canonical form of what was sent, None for nothing that belongs in a document."""
+    attribute, item = part.attribute, _first(part, value, reading)
+    if item is None or attribute.mutability == "readOnly":
+        return None
+    if attribute.separate:
+        if not isinstance(item, list):
+            reading.quirks.add(Quirk.VALUE_WITHOUT_LIST)
+        return None
+    read = _read(attribute, item, where, reading)
+    if read is not None and attribute.mutability == "writeOnly":
+        reading.secrets.append(read)
+        return None
+    return read
+
+
+def _read(attribute: Attribute, item: object, where: Where, reading: Reading) -> Any:
+    """Return the canonical form of what an object has of an attribute, None for nothing."""
+    if attribute.multi_valued and not isinstance(item, list):
+        reading.quirks.add(Quirk.VALUE_WITHOUT_LIST)
+    return read_attribute(attribute, item, (where, attribute.name), reading)
 
 
 def _first(part: Part, value: dict[str, Any], reading: Reading) -> Any:
@@ -142,26 +166,16 @@ def read_attribute(attribute: Attribute, value: object, where: Where, reading: R
 
     `where` is the path that an error names: `InvalidValue("emails[0].value: must be a string")`.
     """
-    if value is None:
+    if value is None or value == []:
         return None
     if attribute.multi_valued:
         return _read_values(attribute, value, where, reading)
-    if value == []:
-        return None
-    return read_one(attribute, value, where, reading)
+    return _READERS[attribute.type](attribute, value, where, reading)
 
 
 def read_one(attribute: Attribute, value: object, where: Where, reading: Reading) -> Any:
     """Return the canonical form of one value, of a multi-valued attribute too."""
-    match attribute.type:
-        case "complex":
-            return _read_complex(attribute, value, where, reading)
-        case "boolean":
-            return _read_boolean(value, where, reading)
-        case "integer" | "decimal":
-            return _read_number(attribute, value, where)
-        case _:
-            return _read_text(attribute, value, where, reading.limits)
+    return _READERS[attribute.type](attribute, value, where, reading)
 
 
 def refuse_two_primaries(values: Iterable[Any], where: Where) -> None:
@@ -210,9 +224,11 @@ def _read_complex(attribute: Attribute, value: object, where: Where, reading: Re
 def _read_values(
     attribute: Attribute, value: object, where: Where, reading: Reading
 ) -> list[Any] | None:
-    items = value if isinstance(value, list) else [value]
+    items: list[Any] = value if isinstance(value, list) else [value]
     if len(items) > reading.limits.max_values:
         raise TooMany(f"{told(where)}: more than {reading.limits.max_values} values")
+    if attribute.texts and _are_texts(items, reading.limits):
+        return [*dict.fromkeys(items)]
     values: list[Any] = []
     for index, item in enumerate(items):
         if item is None:
@@ -227,8 +243,8 @@ def _read_values(
     return values or None
 
 
-def _read_boolean(value: object, where: Where, reading: Reading) -> bool:
-    if isinstance(value, bool):
+def _read_boolean(_: Attribute, value: object, where: Where, reading: Reading) -> bool:
+    if value is True or value is False:
         return value
     if isinstance(value, str) and value.lower() in {"true", "false"}:
         reading.quirks.add(Quirk.BOOLEAN_AS_TEXT)
@@ -236,14 +252,15 @@ def _read_boolean(value: object, where: Where, reading: Reading) -> bool:
     raise InvalidValue(f"{told(where)}: must be true or false")
 
 
-def _read_number(attribute: Attribute, value: object, where: Where) -> int | float:
+def _read_number(attribute: Attribute, value: object, where: Where, _: Reading) -> int | float:
     kind = int if attribute.type == "integer" else int | float
     if isinstance(value, bool) or not isinstance(value, kind):
         raise wrong_type(attribute, where)
     return value
 
 
-def _read_text(attribute: Attribute, value: object, where: Where, limits: Limits) -> str:
+def _read_text(attribute: Attribute, value: object, where: Where, reading: Reading) -> str:
+    limits = reading.limits
     if not isinstance(value, str):
         raise wrong_type(attribute, where)
     if attribute.indexed:
@@ -255,6 +272,15 @@ def _read_text(attribute: Attribute, value: object, where: Where, limits: Limits
     if attribute.type == "dateTime" and not _is_date_time(value):
         raise wrong_type(attribute, where)
     return value
+
+
+_READERS: Mapping[str, Callable[[Attribute, object, Where, Reading], Any]] = {
+    "complex": _read_complex,
+    "boolean": _read_boolean,
+    "integer": _read_number,
+    "decimal": _read_number,
+    **dict.fromkeys(("string", "reference", "binary", "dateTime"), _read_text),
+}
 
 
 def _check_name(value: str, where: Where, limits: Limits) -> None:

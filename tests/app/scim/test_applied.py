@@ -63,7 +63,11 @@ def test_everything_that_is_told_is_in_the_schema_and_read_only() -> None:
 def shown(returned: Returned, attributes: str | None) -> dict[str, Any]:
     user: ResourceType = USER.extended(applied_schema(returned))
     lane = Progress(target="main", applied_seq=1, lag_seconds=0)
-    document = {"userName": "ana", APPLIED_URN: applied(1, [lane])}
+    document = {
+        "schemas": [USER.schema.id, APPLIED_URN],
+        "userName": "ana",
+        APPLIED_URN: applied(1, [lane]),
+    }
     return present(
         user,
         document,

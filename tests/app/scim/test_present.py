@@ -57,7 +57,7 @@ def test_attributes_that_are_kept_elsewhere_come_with_the_document() -> None:
     assert shown(groups=[{"value": "g"}])["groups"] == [{"value": "g"}]
     group = present(
         GROUP,
-        {"displayName": "g", "members": [{"value": "1"}]},
+        {"schemas": [GROUP_URN], "displayName": "g", "members": [{"value": "1"}]},
         resource_id="2",
         location="https://x/Groups/2",
         version=1,
