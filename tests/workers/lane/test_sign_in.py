@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from app.errors import StatementRefused
 from tests.workers.lane.test_role_map import show
 from workers.access.statements import quote_identifier
+from workers.clickhouse.pool import Endpoint, Pool
 
 if TYPE_CHECKING:
     from tests.workers.lane.conftest import World
@@ -83,3 +87,37 @@ async def test_a_profile_that_is_missing_is_told_of_whom_it_concerns(world: Worl
     (letter,) = (await world.letters()).values()
     assert (letter.resource_id, letter.code) == (ana, 180)
     assert "nowhere" in letter.error
+
+
+async def test_a_proxy_works_for_people_who_can_not_log_in_themselves_until_they_leave(
+    world: World,
+) -> None:
+    """`no_authentication`, and EXECUTE AS by an account of the administrators' own."""
+    world.configure(authentication={"method": "no_authentication"})
+    ana = await world.user("ana")
+    await world.group("Analysts", ana)
+    await world.drain()
+    proxy, name = f"{world.tenant}-proxy", quote_identifier(world.name("ana"))
+    await world.sql(f"CREATE USER {quote_identifier(proxy)} IDENTIFIED WITH no_password")
+    await world.sql(f"GRANT IMPERSONATE ON {quote_identifier(world.tenant)}* TO `{proxy}`")
+    pool = Pool(Endpoint(hosts=world.admin.endpoint.hosts, user=proxy))
+
+    async def roles() -> set[str]:
+        async with pool.session() as session:
+            ((user, held),) = await session.query(
+                f"EXECUTE AS {name} SELECT currentUser(), currentRoles()"
+            )
+        assert user == world.name("ana")
+        return {role.removeprefix(f"{world.tenant}_") for role in held}
+
+    assert not await world.lets_in("ana", "")
+    assert await roles() == {"analyst", "employee", "managed"}
+    await world.set_user(ana, active=False)
+    await world.drain()
+    assert await roles() == {"managed"}  # which gives nothing
+    await world.delete(ana)
+    await world.drain()
+    with pytest.raises(StatementRefused) as refused:
+        await roles()
+    assert refused.value.code == 192
+    await pool.close()
