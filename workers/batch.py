@@ -18,7 +18,8 @@ from workers.clickhouse.target import Target
 from workers.walk import WALK_START, Walk
 
 BATCH_S = 0.3
-_LEAST_USERS = 50
+_TELLING_USERS = 50
+_LEAST_USERS = 250  # however slow the target: 1,000 people who get a role are four GRANTs at most
 _SHARE = 4  # the to-do list and a resync get this part of a batch even if events fill it
 _PAGE = 100  # events read at once: one may name many thousand members
 _NAMED = 100  # members; events that name more are looked at one by one
@@ -104,7 +105,7 @@ class Pace:
 
     def note(self, users: int, seconds: float) -> None:
         """Count a batch; a small one tells little."""
-        if users >= _LEAST_USERS:
+        if users >= _TELLING_USERS:
             self.users_per_s = users / max(seconds, 0.001)
 
     def size(self, most: int) -> int:
