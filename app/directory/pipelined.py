@@ -156,8 +156,8 @@ class _Stream(asyncio.Protocol):
         self.broken = False
         self.is_silent = False
 
-    async def ask(self, command: tuple[Any, ...]) -> Any:
-        """Return the reply; an error reply is returned too, not raised."""
+    def ask(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Send a command. Its reply is the result, even one that is an error."""
         if not self._unsent:
             self._loop.call_soon(self._send)
         self._unsent.append(_packed(command))
@@ -165,7 +165,7 @@ class _Stream(asyncio.Protocol):
         self._waiting.append((reply, self._loop.time()))
         if self._alarm is None:
             self._alarm = self._loop.call_later(ANSWER_S, self._look)
-        return await reply
+        return reply
 
     async def close(self) -> None:
         self._break("closed")

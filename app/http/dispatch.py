@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from http import HTTPStatus
@@ -25,7 +26,6 @@ from app.http.answers import Answer, error_answer
 from app.http.exchange import Exchange
 from app.http.receiver import Caller, Receiver
 from app.http.routes import OPEN, Route, find_route
-from app.ids import new_id
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
@@ -45,7 +45,7 @@ class Dispatch:
     def __init__(self, receiver: Receiver, request: web.BaseRequest, trace: str = "") -> None:
         """`trace`: as in `Origin`."""
         given = request.headers.get("X-Request-Id")
-        self._id = given if given and _SANE_ID.fullmatch(given) else new_id()
+        self._id = given if given and _SANE_ID.fullmatch(given) else os.urandom(16).hex()
         self._receiver, self._request = receiver, request
         self._route = route = find_route(request.rel_url.raw_path)
         self._reads = request.method in _READS or (route is not None and route.is_search)

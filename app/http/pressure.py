@@ -10,8 +10,6 @@ import asyncio
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -70,20 +68,21 @@ class Pressure:
     _of_tenant: Counter[str] = field(default_factory=Counter)
     _shares: dict[str, _Share] = field(default_factory=dict)
 
-    @contextmanager
-    def entered(self, tenant: str, limits: Limits) -> Iterator[None]:
+    def entered(self, tenant: str, limits: Limits) -> Entered:
         """Count a request for as long as it takes. Raises TooManyRequests if there is no room."""
+        return Entered(self, tenant, limits)
+
+    def enter(self, tenant: str, limits: Limits) -> None:
         if self._open >= limits.max_in_flight:
             raise TooManyRequests("too many requests at the same time", _BUSY_RETRY_S)
         self._open += 1
         self._of_tenant[tenant] += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
-            self._of_tenant[tenant] -= 1
-            if not self._of_tenant[tenant]:
-                del self._of_tenant[tenant]
+
+    def leave(self, tenant: str) -> None:
+        self._open -= 1
+        self._of_tenant[tenant] -= 1
+        if not self._of_tenant[tenant]:
+            del self._of_tenant[tenant]
 
     async def admit(self, tenant: str, settings: Settings, *, revoking: bool, reads: bool) -> None:
         """Return if the request may go on. Raises TooManyRequests, Unavailable.
@@ -98,11 +97,13 @@ class Pressure:
                 raise TooManyRequests("too many requests at the same time", _BUSY_RETRY_S)
             if self._of_tenant[tenant] > max(1, limits.max_in_flight // 2):
                 raise TooManyRequests("too many requests of this tenant at once", _BUSY_RETRY_S)
-            used = self.memory.get(self.shards.of(tenant), 0.0)
-            if used >= settings.redis.max_memory_share and not reads:
+            if not reads and self._used(tenant) >= settings.redis.max_memory_share:
                 raise Unavailable("the directory is nearly full", _FULL_RETRY_S)
         if limits.requests_per_second:
             await self._take(tenant, limits, revoking=revoking)
+
+    def _used(self, tenant: str) -> float:
+        return self.memory.get(self.shards.of(tenant), 0.0)
 
     async def _take(self, tenant: str, limits: Limits, *, revoking: bool) -> None:
         rate = limits.requests_per_second
@@ -146,6 +147,21 @@ class Pressure:
 async def _used(link: Link) -> float:
     primaries = [one.redis for one in await link.servers() if one.is_primary]
     return max([_share(await link.call(redis.info("memory"))) for redis in primaries], default=0.0)
+
+
+class Entered:
+    """A request in a `with`: counted until it ends."""
+
+    __slots__ = ("_limits", "_pressure", "_tenant")
+
+    def __init__(self, pressure: Pressure, tenant: str, limits: Limits) -> None:
+        self._pressure, self._tenant, self._limits = pressure, tenant, limits
+
+    def __enter__(self) -> None:
+        self._pressure.enter(self._tenant, self._limits)
+
+    def __exit__(self, *_: object) -> None:
+        self._pressure.leave(self._tenant)
 
 
 def _share(memory: dict[str, int]) -> float:

@@ -6,6 +6,7 @@ Paths are taken apart instead of being tried one by one: their form says what th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import unquote
 
@@ -75,10 +76,10 @@ class Route(msgspec.Struct, frozen=True):
     endpoint: str = ""
     id: str = ""
     is_ops: bool = False
+    is_search: bool = False
 
-    @property
-    def is_search(self) -> bool:
-        return self.handlers is _SEARCH
+
+_SHORT = 200  # characters of paths that are remembered: most are those of few endpoints
 
 
 def find_route(path: str) -> Route | None:
@@ -86,6 +87,10 @@ def find_route(path: str) -> Route | None:
 
     `path`: as it was sent, without the query.
     """
+    return _found_before(path) if len(path) <= _SHORT else _found(path)
+
+
+def _found(path: str) -> Route | None:
     parts = path.split("/")
     if "%" in path:
         parts = [unquote(part) for part in parts]
@@ -98,6 +103,9 @@ def find_route(path: str) -> Route | None:
             return Route(tenant, _NONE, is_ops=area == "ops")
         case _:
             return None
+
+
+_found_before = lru_cache(maxsize=1024)(_found)
 
 
 def _scim_route(tenant: str, rest: list[str]) -> Route:
@@ -113,9 +121,10 @@ def _scim_route(tenant: str, rest: list[str]) -> Route:
             return Route(tenant, _ROOT)
         case [word]:
             endpoint = word if word in _BELOW else ""
-            return Route(tenant, _WORDS.get(word, _NONE), endpoint)
+            handlers = _WORDS.get(word, _NONE)
+            return Route(tenant, handlers, endpoint, is_search=handlers is _SEARCH)
         case [endpoint, ".search"] if endpoint in resources.ENDPOINTS:
-            return Route(tenant, _SEARCH, endpoint)
+            return Route(tenant, _SEARCH, endpoint, is_search=True)
         case [endpoint, below] if endpoint in _BELOW:
             return Route(tenant, _BELOW[endpoint], endpoint, below)
         case _:

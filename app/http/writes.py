@@ -98,9 +98,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         endpoint, origin, renderer = self.endpoint, self.origin, self._renderer()
         parsed, members = await self._parsed(body)
         endpoint.check_domain(None, parsed.document)
-        change = Change(
-            parsed.document, members or NO_MEMBERS, await endpoint.secret(parsed.secret)
-        )
+        secret = None if parsed.secret is None else await endpoint.secret(parsed.secret)
+        change = Change(parsed.document, members or NO_MEMBERS, secret)
         committed, document = await self._created(change)
         unanswered, key = endpoint.receiver.unanswered, (endpoint.tenant.name, origin.digest)
         unanswered.expect(key)
