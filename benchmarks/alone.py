@@ -81,7 +81,7 @@ async def receiver_alone(
         made = {tenant: (await create(link, tenant, now_ms=now_ms)).token for tenant in tenants}
         await link.close()
         async with programs(receiver) as (child,):
-            await until(partial(_is_open, port))
+            await until(partial(is_open, port))
             yield Alone(port, url, made, child.pid or 0, log)
 
 
@@ -96,7 +96,7 @@ async def bare_handler(answer_bytes: int) -> AsyncIterator[int]:
         str(answer_bytes),
     ]
     async with programs(Program(name="bare handler", arguments=arguments)):
-        await until(partial(_is_open, port))
+        await until(partial(is_open, port))
         yield port
 
 
@@ -106,7 +106,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _is_open(port: int) -> bool:
+async def is_open(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
