@@ -94,7 +94,8 @@ async def closed(administrator: Session, user: str) -> None:
 
 
 async def run(sandbox: Sandbox, link: Link, events: int, deactivations: int) -> dict[str, object]:
-    directory, lane = Directory(link, TENANT, [TARGET]), LaneStore(link, TENANT, TARGET)
+    directory = Directory(link, TENANT, [TARGET], ledger=True)
+    lane = LaneStore(link, TENANT, TARGET)
     people: dict[str, str] = {}
 
     async def join(name: str) -> None:
@@ -132,9 +133,8 @@ async def run(sandbox: Sandbox, link: Link, events: int, deactivations: int) -> 
                 await closed(administrator, name)
             taken.append(time.perf_counter() - answered)
             await asyncio.sleep(pause.uniform(0.01, 0.05))
-        while (await lane.status()).lag_seconds:  # noqa: ASYNC110 - the lane is in Redis
-            await asyncio.sleep(0.2)
-        drained = time.perf_counter() - began
+        status = await lane.status()
+        applied = (status.applied_seq - PEOPLE) / (time.perf_counter() - began)
     ordered = sorted(taken)
     return {
         "benchmark": "overtaking",
@@ -144,7 +144,7 @@ async def run(sandbox: Sandbox, link: Link, events: int, deactivations: int) -> 
         "p99_ms": round(ordered[math.ceil(0.99 * len(ordered)) - 1] * 1000),
         "max_ms": round(ordered[-1] * 1000),
         "waiting": [waiting[0], waiting[-1]],
-        "drained_s": round(drained, 1),
+        "events_a_second": round(applied),
     }
 
 

@@ -133,18 +133,20 @@ class Work:
         self._keys = Keys(store.tenant)
         self._role_map = role_map
         self._max_events, self._max_users = max_events, max_users
-        self._pace = pace
+        self._pace, self._is_whole = pace, False
 
     @property
     def _size(self) -> int:
-        return self._pace.size(self._max_users)
+        return self._max_users if self._is_whole else self._pace.size(self._max_users)
 
-    async def next(self, cursor: int) -> Batch:
+    async def next(self, cursor: int, *, whole: bool = False) -> Batch:
         """Return the next batch: events in their order, then the to-do list, then the resync.
 
-        Users as many as take about BATCH_S, `max_users` at most; the to-do list and the resync have
-        a share of their own. One event that touches more users is never cut.
+        Users as many as take about BATCH_S, `max_users` at most, or so many anyway if `whole`; the
+        to-do list and the resync have a share of their own. One event that touches more users is
+        never cut.
         """
+        self._is_whole = whole
         batch = Batch(cursor=cursor)
         page, batch.last, (asked, position) = await asyncio.gather(
             self._page(cursor, 0), self._store.last_seq(), self._store.asked(self._size)

@@ -63,6 +63,8 @@ class Progress:
     """How far the holder of a lane is. `attempts`: failures in a row. `in_hand`: the users about
     whom statements may have been sent that are not acknowledged. `is_undecided`: losses are held of
     which nobody has said yet whether they are too many. `is_unmarked`: as in `Convergence`.
+    `is_orphan`: statements of the holder before may be on their way, and nobody has noted yet whom
+    they are about.
     """
 
     cursor: int
@@ -70,6 +72,7 @@ class Progress:
     in_hand: Sequence[str] = ()
     is_undecided: bool = False
     is_unmarked: bool = False
+    is_orphan: bool = False
 
 
 def _few(requests: Sequence[str]) -> tuple[str, ...]:
@@ -132,7 +135,7 @@ class Lane:
             stops=self.stops,
         )
         progress = Progress(held.cursor, held.attempts, is_undecided=held.is_undecided)
-        progress.is_unmarked = held.is_unmarked
+        progress.is_unmarked, progress.is_orphan = held.is_unmarked, held.is_orphan
         try:
             async with lease.kept():
                 return await self._work(held, lease, progress)
@@ -140,13 +143,14 @@ class Lane:
             self._tell("lane.left", error)
             await self._suspect(lease, progress)
         except LaneStopped:
-            await self._release(held.epoch)  # every statement was answered: nothing is on its way
+            # Every statement was answered: nothing is on its way.
+            await self._release(held.epoch, progress)
         except (TargetError, DirectoryUnavailable) as error:
             await self._suspect(lease, progress)
             await self._back_off(held.epoch, progress, error)
         except asyncio.CancelledError:
             await self._suspect(lease, progress)
-            await self._release(held.epoch)
+            await self._release(held.epoch, progress)
             raise
         except Exception as error:
             # A bug of ours: the lane stays visible as backing off, the others go on.
@@ -156,6 +160,8 @@ class Lane:
         return False
 
     async def _work(self, held: Held, lease: Lease, progress: Progress) -> bool:
+        if not progress.is_orphan:
+            self.target.check()  # before anything is read for a target that is away
         if held.config != self.setup.digest:
             await self.store.ask(resync=True, digest=self.setup.digest)
         seen = max(held.cursor, self.heights.get(str(self.store), 0))
@@ -179,12 +185,16 @@ class Lane:
         started = self.clock.monotonic()
         while True:
             batch, vocabulary = await asyncio.gather(
-                work.next(progress.cursor), self.store.vocabulary(role_map.vocabulary)
+                work.next(progress.cursor, whole=progress.is_orphan),
+                self.store.vocabulary(role_map.vocabulary),
             )
             progress.in_hand = list(batch.users)
-            if held.is_orphan and not lease.is_used:
-                # This batch begins where the lost one began, so it has all the same users.
-                await self._look_again(progress.in_hand)
+            if progress.is_orphan:
+                # A whole batch begins where the lost one began, so it has all that its events
+                # touched; of those that were asked for it may have more.
+                asked, _ = await self.store.asked(self.settings.batch_users)
+                await self._look_again([*batch.users, *(i for i in asked if i not in batch.users)])
+                progress.is_orphan = False
 
             if batch.missed:
                 await self._missed(lease, f"{batch.missed} events are gone from the log")
@@ -417,6 +427,8 @@ class Lane:
         """Let the target be for a while: exponential, with full jitter; if it was not even asked,
         until it is asked again.
         """
+        if progress.is_orphan:
+            return  # the lease just runs out, and whoever is next finds the same holder lost
         wait_s = error.wait_s if isinstance(error, TargetUnavailable) else None
         attempts = progress.attempts + (wait_s is None)
         most = min(_LONGEST_S, _FIRST_S * 2 ** min(attempts, 16))
@@ -451,8 +463,10 @@ class Lane:
         for end, users in at.items():
             await self.store.expect(users, end * 1000)
 
-    async def _release(self, epoch: int) -> None:
+    async def _release(self, epoch: int, progress: Progress) -> None:
         """Give the lane back while this process ends; if that fails, the lease just runs out."""
+        if progress.is_orphan:
+            return
         with contextlib.suppress(DirectoryUnavailable, TimeoutError):
             async with asyncio.timeout(_RELEASE_S):
                 await self.store.release(epoch)

@@ -585,13 +585,24 @@ async def read_dirty(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]
 
 
 async def dirty_lanes(link: Link, tenants: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (tenant, target) of the lanes that have something to do and are not held."""
+    """Return (tenant, target) of the lanes that have something to do and are to be had: nobody
+    holds them, nobody has paused them, and their next attempt is due.
+    """
     dirty = await read_dirty(link, tenants)
+    if not dirty:
+        return []
     pipe = link.redis.pipeline(transaction=False)
     for tenant, target in dirty:
         pipe.exists(Keys(tenant).lane("lease", target))
-    held = await link.call(pipe.execute()) if dirty else []
-    return [lane for lane, is_held in zip(dirty, held, strict=True) if not is_held]
+        pipe.hmget(Keys(tenant).lane("lane", target), ["paused", "next"])
+    pipe.time()
+    *found, time = await link.call(pipe.execute())
+    now_ms = time[0] * 1000 + time[1] // 1000
+    return [
+        lane
+        for lane, is_held, (paused, next_ms) in zip(dirty, found[::2], found[1::2], strict=True)
+        if not is_held and paused != b"1" and int(next_ms or 0) <= now_ms
+    ]
 
 
 async def read_drifted(link: Link, lanes: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:

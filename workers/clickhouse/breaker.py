@@ -10,7 +10,7 @@ from app.clock import Clock
 from app.errors import TargetUnavailable
 
 _FIRST_S, _LONGEST_S = 0.25, 5.0
-_PROBED_S = 0.25  # how long to wait while somebody else is finding out
+_PROBED_S = 1.0  # how long to wait while somebody else is finding out
 
 
 class Breaker:
@@ -26,17 +26,17 @@ class Breaker:
         self._probing = False
         self._error: TargetUnavailable | None = None
 
+    def check(self) -> None:
+        """Raise TargetUnavailable, with `wait_s`, if the target is not to be asked now."""
+        wait_s = _PROBED_S if self._probing else self._until - self._clock.monotonic()
+        if self._error is not None and wait_s > 0:
+            raise TargetUnavailable(str(self._error), code=self._error.code, wait_s=wait_s)
+
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Let the caller ask the target, and see how it goes.
-
-        Raises TargetUnavailable, with `wait_s`, if it is not to be asked now.
-        """
-        error = self._error
-        wait_s = _PROBED_S if self._probing else self._until - self._clock.monotonic()
-        if error is not None and wait_s > 0:
-            raise TargetUnavailable(str(error), code=error.code, wait_s=wait_s)
-        is_probe = error is not None
+        """Let the caller ask the target, and see how it goes. Raises as `check` does."""
+        self.check()
+        is_probe = self._error is not None
         self._probing = self._probing or is_probe
         try:
             yield

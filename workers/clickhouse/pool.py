@@ -161,6 +161,11 @@ class Pool:
         if driver.level < logging.INFO:  # it logs each statement at DEBUG
             driver.setLevel(logging.INFO)
 
+    def check(self) -> None:
+        """Raise TargetUnavailable if it is known to be no use to ask now."""
+        if self._breaker is not None:
+            self._breaker.check()
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """Lend a session; waits while all are lent. Raises TargetUnavailable if no host answers."""

@@ -73,6 +73,10 @@ class Target:
         self._pool, self.marker, self._clock, self._told = pool, marker, clock, told
         self._seen: _Seen | None = None
 
+    def check(self) -> None:
+        """Raise TargetUnavailable if it is known to be no use to ask now."""
+        self._pool.check()
+
     async def observe(
         self,
         names: Collection[str],

@@ -301,6 +301,11 @@ class World:
         found = await self.link.redis.hgetall(key)  # type: ignore[misc]
         return {k.decode(): v.decode() for k, v in found.items()}
 
+    async def suspects(self) -> set[str]:
+        """Return who is to be looked at again, when no statement can be on its way any more."""
+        key = Keys(self.tenant).lane("suspects", "main")
+        return {i.decode() for i in await self.link.redis.zrange(key, 0, -1)}
+
     async def nothing_is_left(self) -> None:
         """Check that the lane's own notes agree with one another and with the target."""
         assert await self.of_lane("intents") == {}

@@ -10,8 +10,9 @@ import pytest
 
 from app.clock import Clock
 from app.directory.keys import Keys
-from app.errors import StatementRefused
+from app.errors import DirectoryUnavailable, StatementRefused, TargetUnavailable
 from workers.access.statements import Statement, quote_identifier
+from workers.batch import Pace
 
 if TYPE_CHECKING:
     from tests.workers.lane.conftest import World
@@ -806,9 +807,63 @@ class TestTargetFaults:
         await world.drain()
         bo = await world.user("bo")
         await world.lane(world.unavailable_after(0)).drain()
-        suspects = await world.link.redis.zrange(f"scim:{{{world.tenant}}}:suspects:main", 0, -1)
-        assert [suspect.decode() for suspect in suspects] == [bo]
+        assert await world.suspects() == {bo}
         assert ana != bo
+
+    async def test_everybody_of_a_lost_batch_is_looked_at_again_however_slow_the_target_is_by_now(
+        self, world: World
+    ) -> None:
+        """The lost holder had as many in hand as there may be; the next one would take fewer."""
+        world.raw["worker"] = {"batch_users": 120}
+        world.configure()
+        await world.drain()
+        people = {await world.user(f"u{number}") for number in range(100)}
+        asked = {f"asked{number}" for number in range(100)}
+        await world.store.ask(asked)
+        assert await world.store.acquire(1) is not None
+        await world.until(world.lane_is_free)
+        lane = world.lane(world.unavailable_after(0))
+        lane.pace = Pace(users_per_s=1.0)
+        await lane.drain()
+        assert await world.suspects() == people | asked
+
+    async def test_that_a_holder_was_lost_is_known_until_its_users_are_noted(
+        self, world: World
+    ) -> None:
+        ana = await world.user("ana")
+        assert await world.store.acquire(1) is not None
+        await world.until(world.lane_is_free)
+        lane = world.lane()
+
+        async def away() -> int:
+            raise DirectoryUnavailable("Redis is away")
+
+        lane.store.last_seq = away  # type: ignore[method-assign]
+        await lane.drain()
+        assert await world.suspects() == set()
+        await world.link.redis.delete(f"scim:{{{world.tenant}}}:lease:main")  # it runs out
+        await world.drain()
+        assert await world.suspects() == {ana}
+
+    async def test_for_a_target_that_is_known_to_be_away_nothing_is_read(
+        self, world: World
+    ) -> None:
+        await world.user("ana")
+        lane = world.lane()
+
+        def check() -> None:
+            raise TargetUnavailable("it was away a moment ago", code=210, wait_s=0.2)
+
+        async def read(*_: object) -> int:
+            raise AssertionError
+
+        lane.target.check = check  # type: ignore[method-assign]
+        lane.store.last_seq = read  # type: ignore[method-assign]
+        await lane.drain()
+        status = await world.status()
+        assert (status.state, status.applied_seq) == ("backing-off", 0)
+        assert status.last_error is not None
+        assert "away a moment ago" in status.last_error
 
 
 class TestConfiguration:

@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.config.redis import RedisSettings
 from app.config.settings import WorkerSettings
 from app.directory.keys import Keys
+from app.directory.lanes import dirty_lanes
 from app.directory.leavers import Leavers
 from app.directory.shards import alone
 from app.wake import Queues, Waker
@@ -281,3 +282,22 @@ async def test_a_failed_revocation_is_tried_again_unasked(world: World) -> None:
 
         await world.until(taken)
     assert await world.held() == {"ana": None}
+
+
+async def test_lanes_that_are_not_to_be_had_are_not_asked_for(world: World) -> None:
+    async def wanted() -> bool:
+        return await dirty_lanes(world.link, [world.tenant]) == [(world.tenant, "main")]
+
+    assert not await wanted()
+    await world.user("ana")
+    assert await wanted()
+    await world.store.pause()
+    assert not await wanted()
+    await world.store.resume()
+    held = await world.store.acquire(60_000)
+    assert held is not None
+    assert not await wanted()
+    await world.store.report(held.epoch, "away", 60_000, 1)
+    assert not await wanted()
+    await world.store.resume()
+    assert await wanted()
