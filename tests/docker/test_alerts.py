@@ -1,7 +1,8 @@
 """Each alert, drilled: its cause is produced, its expression turns true, the runbook mends it.
 
-Times that an alert waits for are made by moving the clock of `/metrics`, or the mark of when
-something began; `for` is Prometheus's own affair.
+Workers are processes, targets real, and what breaks is broken there. Times that an alert waits for
+are made by moving the clock of `/metrics`, or the mark of when something began; `for` is
+Prometheus's own affair.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ import yaml
 from aiohttp import ClientError, ClientSession, web
 
 from app.cli.main import main
+from app.cli.options import this_program
 from app.clock import Clock
 from app.config.load import load
 from app.directory.activity import Window, note_activity
-from app.directory.keys import LEDGER, Keys
-from app.directory.lanes import Acknowledgement, LaneStore, Letter
+from app.directory.keys import Keys
+from app.directory.lanes import LaneStore
 from app.directory.tokens import create
 from app.http.main import build_receiver, make_runner
 from app.metrics.exposition import Exposition
-from app.metrics.fleet import PROCESSES, Fleet
+from workers.clickhouse.pool import Endpoint, Pool
 
 if TYPE_CHECKING:
     from tests.conftest import ClickHouseServer, RedisServer
@@ -47,11 +49,22 @@ url = "{redis}"
 url = "clickhouse://default@127.0.0.1:{clickhouse}/ledger_{tenant}"
 [targets.main]
 hosts = ["127.0.0.1:{clickhouse}"]
-user = "default"
+user = "worker_{tenant}"
+[drift]
+interval_seconds = 1
+[guard]
+at_least = 3
 [tenants.{tenant}]
 targets = ["main"]
 marker_role = "{tenant}_managed"
+user_name = "{{tenant}}_{{userName}}"
+authentication = {{ method = "no_password" }}
+[[tenants.{tenant}.groups]]
+group = "Staff"
+roles = ["{tenant}_staff"]
+[tenants.{tenant}.roles.{tenant}_staff]
 """
+DEADLINE_S = 40.0
 DAY_MS = 86_400_000
 
 
@@ -66,9 +79,14 @@ class Hands(Clock):
 
 @dataclass(slots=True)
 class Drill:
-    """A receiver and the Redis behind it; a worker where a drill starts one."""
+    """A receiver and the Redis behind it, a target, and a worker where a drill starts one.
+
+    `admin`: of the target. `letter`: the id of the dead letter that the runbook calls ID.
+    """
 
     redis: RedisServer
+    target: ClickHouseServer
+    admin: Pool
     config: Path
     tenant: str
     clock: Hands
@@ -77,7 +95,9 @@ class Drill:
     token: str = ""
     new: str = ""
     first_id: str = ""
+    letter: str = ""
     root: str = ""
+    workers: list[asyncio.subprocess.Process] = field(default_factory=list)
     stop: Callable[[], Awaitable[None]] = field(init=False)
     restart: Callable[[], Awaitable[None]] = field(init=False)
     receiver: Any = None
@@ -103,10 +123,49 @@ class Drill:
             return ""
 
     async def post(self, body: Any) -> int:
-        url = f"{self.root}/scim/{self.tenant}/v2/Users"
+        status, _ = await self.ask("POST", "/Users", body)
+        return status
+
+    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Return status and body of what the receiver answers to the provider."""
+        url = f"{self.root}/scim/{self.tenant}/v2{path}"
         headers = {"Authorization": f"Bearer {self.token}"}
-        async with self.http.post(url, json=body, headers=headers) as reply:
-            return reply.status
+        async with self.http.request(method, url, json=body, headers=headers) as reply:
+            return reply.status, await reply.json(content_type=None)
+
+    async def made(self, path: str, body: Any) -> str:
+        status, there = await self.ask("POST", path, body)
+        assert status == 201, there
+        return str(there["id"])
+
+    async def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        async with self.admin.session() as session:
+            return [tuple(row) for row in await session.query(statement)]
+
+    async def start_worker(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *this_program("worker", "--config", str(self.config)),
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        self.workers.append(process)
+
+    async def until(self, condition: Callable[[str], bool]) -> str:
+        """Return the scrape that fulfils the condition."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                scrape = await self.scrape()
+                if condition(scrape):
+                    return scrape
+                await asyncio.sleep(0.2)  # each is a look at everything
+
+    async def applied(self) -> None:
+        """Return once the lane has nothing left to do."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                status = await self.store.status()
+                if status.applied_seq == status.last_seq and status.state == "idle":
+                    return
+                await asyncio.sleep(0.05)
 
     async def command(self, *words: str) -> tuple[int, str]:
         arguments = [*words, "--config", str(self.config)] if words[0] != "check-config" else words
@@ -143,8 +202,9 @@ async def drill(
     file = tmp_path / "clickhouse-scim.toml"
     text = FILE.format(redis=own_redis.url, clickhouse=clickhouse.port, tenant=tenant)
     file.write_text(text)
+    admin = Pool(Endpoint(hosts=((clickhouse.host, clickhouse.port),), user="default"))
     async with ClientSession() as http:
-        made = Drill(own_redis, file, tenant, Hands(), http, capsys)
+        made = Drill(own_redis, clickhouse, admin, file, tenant, Hands(), http, capsys)
         runners: list[web.BaseRunner] = []
 
         async def start() -> None:
@@ -166,8 +226,15 @@ async def drill(
         await start()
         token = await create(made.link, tenant, now_ms=Clock().now_ms())
         made.token, made.first_id = token.token, token.id
+        await made.sql(f"CREATE USER worker_{tenant} IDENTIFIED WITH no_password")
+        await rights_again(made)
         yield made
+        for process in made.workers:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
         await stop()
+        await admin.close()
 
 
 async def nothing(_: Drill) -> None:
@@ -191,85 +258,95 @@ async def receiver_again(drill: Drill) -> None:
 
 
 async def a_worker(drill: Drill) -> None:
-    await Fleet(drill.receiver.shards, drill.receiver.metrics, "worker", Clock()).flush()
+    """Whose lane has nothing to do."""
+    await drill.start_worker()
+    await drill.applied()
+
+
+async def a_seen_worker(drill: Drill) -> None:
+    """Whose figures have been added to those of the fleet, too."""
+    await a_worker(drill)
+    await drill.until(lambda scrape: 'scim_processes{kind="worker"} 1.0' in scrape)
 
 
 async def no_worker(drill: Drill) -> None:
-    await drill.link.redis.delete(PROCESSES)
+    drill.workers[-1].kill()
+    await drill.workers[-1].wait()
+    drill.clock.ahead_ms = 60_000
 
 
-def letter(drill: Drill, *, revocation: bool) -> Letter:
-    return Letter(
-        id=f"{drill.tenant}/main/ana",
-        resource_type="User",
-        resource_id="ana",
-        name="ana@acme.example",
-        seq_first=1,
-        seq_last=1,
-        code=497,
-        error="Not enough privileges",
-        attempts=1,
-        first_ms=Clock().now_ms() - 120_000,
-        last_ms=Clock().now_ms(),
-        revocation=revocation,
-    )
-
-
-async def parked(drill: Drill, *, revocation: bool) -> None:
-    held = await drill.store.acquire(30_000)
-    assert held is not None
-    letters = {"ana": letter(drill, revocation=revocation)}
-    await drill.store.acknowledge(held.epoch, Acknowledgement(cursor=0, letters=letters))
-    await drill.store.release(held.epoch)
-
-
-async def a_letter(drill: Drill) -> None:
-    await parked(drill, revocation=False)
+async def worker_again(drill: Drill) -> None:
+    drill.clock.ahead_ms = 0
+    await drill.start_worker()
 
 
 async def a_revocation(drill: Drill) -> None:
-    await parked(drill, revocation=True)
+    """The account has lost a right, and somebody is deactivated."""
+    user = {"userName": "leaver", "active": True}
+    i = await drill.made("/Users", user)
+    await drill.applied()
+    await drill.sql(f"REVOKE ALTER USER ON *.* FROM worker_{drill.tenant}")
+    status, _ = await drill.ask("PUT", f"/Users/{i}", user | {"active": False})
+    assert status == 200
+    await drill.until(lambda scrape: 'scim_dead_letters{target="main"} 1.0' in scrape)
+    drill.clock.ahead_ms = 120_000
 
 
-async def no_letter(drill: Drill) -> None:
-    """As a worker does once the resource could be applied."""
-    held = await drill.store.acquire(30_000)
-    assert held is not None
-    await drill.store.acknowledge(held.epoch, Acknowledgement(cursor=0, letters={"ana": None}))
-    await drill.store.release(held.epoch)
+async def rights_again(drill: Drill) -> None:
+    code, printed = await drill.command("provisioner-grants", drill.tenant, "main")
+    assert code == 0, printed
+    for statement in re.findall(r"^(GRANT .*);$", printed, re.MULTILINE):
+        await drill.sql(statement)
 
 
 async def an_old_change(drill: Drill) -> None:
+    drill.target.stop()
     assert await drill.post({"userName": "ana"}) == 201
     dirty = Keys(drill.tenant).dirty
     since = int((await drill.link.redis.hget(dirty, "main")) or 0)
     await drill.link.redis.hset(dirty, "main", str(since - 600_000))
 
 
-async def drained(drill: Drill) -> None:
-    """As a worker does: applied, and nothing left."""
-    held = await drill.store.acquire(30_000)
-    assert held is not None
-    seq = (await drill.store.status()).last_seq
-    await drill.store.acknowledge(held.epoch, Acknowledgement(cursor=seq))
-    assert await drill.store.settle(held.epoch) == "idle"
-
-
 async def a_dead_target(drill: Drill) -> None:
-    held = await drill.store.acquire(30_000)
-    assert held is not None
-    await drill.store.report(held.epoch, "TargetUnavailable: connection refused", 10_000, 3)
+    drill.target.stop()
+    assert await drill.post({"userName": "ana"}) == 201
+
+
+async def target_again(drill: Drill) -> None:
+    drill.target.start()
+
+
+async def a_staff(drill: Drill) -> None:
+    """A worker, and a group of four that gives them a role."""
+    await a_seen_worker(drill)
+    members = [{"value": await drill.made("/Users", {"userName": f"s{n}"})} for n in range(4)]
+    drill.new = await drill.made("/Groups", {"displayName": "Staff", "members": members})
+    await drill.applied()
 
 
 async def a_mass_change(drill: Drill) -> None:
-    lane = Keys(drill.tenant).lane("lane", "main")
-    await drill.link.redis.hset(lane, "blocked", "takes access from 400 of 500")
+    status, _ = await drill.ask("DELETE", f"/Groups/{drill.new}")
+    assert status == 204
 
 
 async def confirmed(drill: Drill) -> None:
     code, printed = await drill.command("lane", "resume", drill.tenant, "main", "--confirm")
     assert code == 0, printed
-    await drill.link.redis.hdel(Keys(drill.tenant).lane("lane", "main"), "blocked")
+    await drill.applied()
+    assert await drill.sql(f"SHOW GRANTS FOR `{drill.tenant}_s0`") == [
+        (f"GRANT {drill.tenant}_managed TO {drill.tenant}_s0",)
+    ]
+
+
+async def a_letter(drill: Drill) -> None:
+    """Somebody has made a user of that name by hand."""
+    await drill.sql(f"CREATE USER {drill.tenant}_ana")
+    i = await drill.made("/Users", {"userName": "ana"})
+    drill.letter = f"{drill.tenant}/main/{i}"
+
+
+async def no_such_user(drill: Drill) -> None:
+    await drill.sql(f"DROP USER {drill.tenant}_ana")
 
 
 async def a_pause(drill: Drill) -> None:
@@ -277,11 +354,16 @@ async def a_pause(drill: Drill) -> None:
 
 
 async def drift(drill: Drill) -> None:
-    drill.receiver.metrics.drift.labels("main", "true").inc(3)
+    await drill.sql(f"REVOKE {drill.tenant}_staff FROM `{drill.tenant}_s0`")
 
 
 async def wiped(drill: Drill) -> None:
-    drill.receiver.metrics.wiped.labels("main").inc()
+    """As after the restore of a backup of before: nothing of ours is there."""
+    for kind in ("USER", "ROLE"):
+        there = await drill.sql(f"SELECT name FROM system.{kind.lower()}s")
+        for (name,) in there:
+            if name.startswith(f"{drill.tenant}_"):
+                await drill.sql(f"DROP {kind} `{name}`")
 
 
 async def failures(drill: Drill) -> None:
@@ -361,33 +443,31 @@ async def an_old_event(drill: Drill) -> None:
 
 
 async def written(drill: Drill) -> None:
-    """As the ledger's lane does once its tables are there."""
-    lane = Keys(drill.tenant).lane("lane", LEDGER)
-    await drill.link.redis.hset(lane, "cursor", "2")
+    await drill.start_worker()
 
 
 Step = Callable[[Drill], Awaitable[None]]
-# Before, the cause, and what ends it beside the commands of the runbook.
-DRILLS: dict[str, tuple[Step, Step, Step]] = {
-    "ScimReceiverDown": (nothing, no_receiver, receiver_again),
-    "ScimRedisDown": (nothing, no_redis, redis_again),
-    "ScimNoWorker": (a_worker, no_worker, a_worker),
-    "ScimRevocationWaits": (nothing, a_revocation, no_letter),
-    "ScimTargetLags": (nothing, an_old_change, drained),
-    "ScimTargetUnavailable": (nothing, a_dead_target, nothing),
-    "ScimLaneBlocked": (nothing, a_mass_change, confirmed),
-    "ScimLanePaused": (nothing, a_pause, nothing),
-    "ScimDeadLetters": (nothing, a_letter, no_letter),
-    "ScimDrift": (nothing, drift, nothing),
-    "ScimTargetWiped": (nothing, wiped, nothing),
-    "ScimRequestsFail": (failures, failures, nothing),
-    "ScimCommitsSlow": (nothing, slow_commits, nothing),
-    "ScimTokenEnds": (nothing, an_ending_token, nothing),
-    "ScimTokenNotSwitched": (nothing, a_rotation, switched),
-    "ScimTokenLeftOver": (nothing, a_leftover, nothing),
-    "ScimProviderSilent": (nothing, silence, heard_again),
-    "ScimProviderFails": (nothing, refusals, heard_again),
-    "ScimLedgerLags": (nothing, an_old_event, written),
+# Before, the cause, what is done about it before the runbook's commands, and after them.
+DRILLS: dict[str, tuple[Step, Step, Step, Step]] = {
+    "ScimReceiverDown": (nothing, no_receiver, nothing, receiver_again),
+    "ScimRedisDown": (nothing, no_redis, nothing, redis_again),
+    "ScimNoWorker": (a_seen_worker, no_worker, worker_again, nothing),
+    "ScimRevocationWaits": (a_worker, a_revocation, rights_again, nothing),
+    "ScimTargetLags": (a_worker, an_old_change, target_again, nothing),
+    "ScimTargetUnavailable": (a_worker, a_dead_target, target_again, nothing),
+    "ScimLaneBlocked": (a_staff, a_mass_change, nothing, confirmed),
+    "ScimLanePaused": (nothing, a_pause, nothing, nothing),
+    "ScimDeadLetters": (a_worker, a_letter, no_such_user, nothing),
+    "ScimDrift": (a_staff, drift, nothing, nothing),
+    "ScimTargetWiped": (a_staff, wiped, nothing, nothing),
+    "ScimRequestsFail": (failures, failures, nothing, nothing),
+    "ScimCommitsSlow": (nothing, slow_commits, nothing, nothing),
+    "ScimTokenEnds": (nothing, an_ending_token, nothing, nothing),
+    "ScimTokenNotSwitched": (nothing, a_rotation, nothing, switched),
+    "ScimTokenLeftOver": (nothing, a_leftover, nothing, nothing),
+    "ScimProviderSilent": (nothing, silence, nothing, heard_again),
+    "ScimProviderFails": (nothing, refusals, nothing, heard_again),
+    "ScimLedgerLags": (nothing, an_old_event, nothing, written),
 }
 
 
@@ -402,21 +482,17 @@ def test_every_alert_has_its_drill_and_its_section_of_the_runbook() -> None:
 async def test_the_cause_raises_the_alert_and_the_runbook_ends_it(
     drill: Drill, alert: str, scrapes: Callable[[str, str], Scrapes]
 ) -> None:
-    before, cause, mend = DRILLS[alert]
+    before, cause, cure, after = DRILLS[alert]
     expression = RULES[alert]["expr"]
     drill.receiver.metrics.expect(["main"])
     assert await drill.post({"userName": "the first"}) == 201
     await drill.receiver.activity.flush()
-    await drained(drill)
     await before(drill)
-    first = await drill.scrape()
-    assert scrapes(first, first).evaluate(expression) == {}
+    first = await drill.until(lambda scrape: scrapes(scrape, scrape).evaluate(expression) == {})
     await cause(drill)
-    second = await drill.scrape()
-    assert scrapes(first, second).evaluate(expression) != {}
+    await drill.until(lambda scrape: scrapes(first, scrape).evaluate(expression) != {})
+    await cure(drill)
     token = alert.startswith("ScimToken")
-    known = {"ID": drill.first_id if token else f"{drill.tenant}/main/ana"}
-    await drill.runbook(alert, **known)
-    await mend(drill)
-    third = await drill.scrape()
-    assert scrapes(third, third).evaluate(expression) == {}
+    await drill.runbook(alert, ID=drill.first_id if token else drill.letter)
+    await after(drill)
+    await drill.until(lambda scrape: scrapes(scrape, scrape).evaluate(expression) == {})
