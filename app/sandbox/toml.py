@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def render_toml(tables: Mapping[str, object]) -> str:
-    """Return text that `tomllib` reads as `tables`: values of JSON's kinds, no null."""
+    """Return text that `tomllib` reads as `tables`: values of JSON's kinds, no null,
+    and dates and times."""
     return "\n".join(_table(tables, ())) + "\n"
 
 
@@ -37,6 +39,8 @@ def _value(value: object) -> str:
             return "true" if value else "false"
         case int() | float():
             return repr(value)
+        case date() | time():  # a datetime is a date
+            return value.isoformat()
         case list() | tuple():
             return f"[{', '.join(map(_value, value))}]"
         case dict():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC
 from importlib import resources
 from typing import Any
 
@@ -12,7 +13,10 @@ from app.sandbox.toml import render_toml
 
 # TOML's text has no lone surrogates, and a newline in a file may be read as another.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-SCALARS = TEXT | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False)
+TIMES = st.datetimes(timezones=st.just(UTC) | st.none()) | st.dates() | st.times()
+SCALARS = (
+    TEXT | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False) | TIMES
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
 )
