@@ -12,7 +12,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def render_toml(tables: Mapping[str, object]) -> str:
     """Return text that `tomllib` reads as `tables`: values of JSON's kinds, no null,
-    and dates and times."""
+    and dates and times.
+    """
     return "\n".join(_table(tables, ())) + "\n"
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.directory.directory import Directory
 from app.directory.lanes import LaneStore
 from app.directory.link import Link
 
@@ -122,3 +123,25 @@ async def test_a_paused_lane_is_not_mended(site: Site, link: Link) -> None:
 def test_a_lane_that_there_is_not_is_wrong_usage(site: Site) -> None:
     ran = site.cli("drift", "check", "--target", "mian")
     assert (ran.code, "did you mean main?" in ran.err) == (2, True)
+
+
+async def test_a_role_that_another_tenant_makes_is_there_in_time(site: Site, link: Link) -> None:
+    """The tenant that gives it is mended first, and finds it missing."""
+    other = f"a{site.tenant}"
+    text = site.cli.config.read_text()
+    mine = f"""
+        [tenants.{other}]
+        targets = ["main"]
+        user_name = "{{tenant}}__{{userName}}"
+        marker_role = "{other}_managed"
+        default_roles = ["{site.tenant}_analyst"]
+        authentication = {{ method = "no_password" }}
+        """
+    head, mark, tail = text.partition(f"[tenants.{site.tenant}]")
+    site.cli.config.write_text(head + mine + mark + tail)
+    user = {"userName": "ana", "active": True}
+    await Directory(link, other, ["main"]).create("user", user, site.origin)
+    ran = site.cli("drift", "repair", "--target", "main", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    shown = str(await site.sql(f"SHOW GRANTS FOR `{other}__ana`"))
+    assert f"{site.tenant}_analyst" in shown
