@@ -32,6 +32,7 @@ from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
 from app.metrics.fleet import Fleet
 from app.scim.attribute import ResourceType
+from app.scim.fitting import Fitting
 from app.scim.limits import Limits
 from app.scim.password import Hasher
 from app.wake import Waker
@@ -45,9 +46,9 @@ class Tenant:
     """A tenant as requests see it. `link`: where it lies. `verified_domains`: folded; empty means
     that any is taken.
 
-    `types`: the resource types that it has, with the extensions that it declares; `sources`: what
-    answers about them are made of. `hasher`: what passwords become, None where the tenant's users
-    have none.
+    `types`: the resource types that it has, with the extensions that it declares; `fittings`: what
+    reads their bodies; `sources`: what answers about them are made of. `hasher`: what passwords
+    become, None where the tenant's users have none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Tenant:
     role_map: RoleMap
     verified_domains: frozenset[str]
     types: Mapping[Kind, ResourceType]
+    fittings: Mapping[Kind, Fitting]
     sources: Mapping[Kind, Source]
     limits: Limits
     hasher: Hasher | None
@@ -64,8 +66,9 @@ class Tenant:
 
 def build_tenants(settings: Settings, shards: Shards) -> dict[str, Tenant]:
     ledger, limits = settings.ledger is not None, _limits(settings)
+    fittings: dict[int, Fitting] = {}
     return {
-        name: _tenant(name, one, shards.of(name), limits, ledger=ledger)
+        name: _tenant(name, one, shards.of(name), limits, fittings, ledger=ledger)
         for name, one in settings.tenants.items()
     }
 
@@ -85,10 +88,22 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _tenant(
-    name: str, configured: Configured, link: Link, limits: Limits, *, ledger: bool
+    name: str,
+    configured: Configured,
+    link: Link,
+    limits: Limits,
+    fittings: dict[int, Fitting],
+    *,
+    ledger: bool,
 ) -> Tenant:
+    """`fittings`: those of other tenants, by the identity of the type: most tenants have the same
+    types.
+    """
     named = configured.resource_types
     types = {kind: named[of.type] for kind, of in KINDS.items() if of.type in named}
+    for one in types.values():
+        if id(one) not in fittings:
+            fittings[id(one)] = Fitting(one)
     directory = Directory(link, name, configured.targets, ledger=ledger)
     lanes = Lanes([LaneStore(link, name, target) for target in configured.targets])
     return Tenant(
@@ -98,6 +113,7 @@ def _tenant(
         role_map=RoleMap.of(configured),
         verified_domains=frozenset(configured.verified_domains),
         types=types,
+        fittings={kind: fittings[id(one)] for kind, one in types.items()},
         sources={kind: Source(directory, types, kind, lanes) for kind in types},
         limits=limits,
         hasher=configured.hasher,

@@ -26,7 +26,6 @@ _KIND_AT: dict[str, Kind] = {
     if of.type in RESOURCE_TYPES
 }
 ENDPOINTS = tuple(_KIND_AT)
-_SHORTEST_VALUE = 16  # bytes in a body: `{"value":"…"},`
 
 
 def kind_at(endpoint: str) -> Kind | None:
@@ -50,8 +49,6 @@ def _write(exchange: Exchange, body: bytes = b"") -> Write:
         preconditions=_preconditions(exchange) if exchange.id else NO_PRECONDITIONS,
         attributes=_names(exchange, "attributes"),
         excluded=_names(exchange, "excludedAttributes"),
-        values=len(body) // _SHORTEST_VALUE,
-        levels=body.count(b"{") + body.count(b"["),
     )
 
 
@@ -98,7 +95,7 @@ def _answer(written: Written, sent: Callable[[bool], None] | None = None) -> Ans
 
 async def create(exchange: Exchange) -> Answer:
     body = await _body(exchange)
-    written = await _write(exchange, body).create(parse_json(body))
+    written = await _write(exchange, body).create(body)
     if written.created is None:
         return _answer(written)
     return _answer(written, exchange.receiver.unanswered.told_of([written.created]))
@@ -106,12 +103,12 @@ async def create(exchange: Exchange) -> Answer:
 
 async def replace(exchange: Exchange) -> Answer:
     body = await _admitted(exchange)
-    return _answer(await _write(exchange, body).replace(exchange.id, parse_json(body)))
+    return _answer(await _write(exchange, body).replace(exchange.id, body))
 
 
 async def patch(exchange: Exchange) -> Answer:
     body = await _admitted(exchange)
-    return _answer(await _write(exchange, body).patch(exchange.id, parse_json(body)))
+    return _answer(await _write(exchange, body).patch(exchange.id, body))
 
 
 async def delete(exchange: Exchange) -> Answer:

@@ -17,6 +17,7 @@ from app.directory.directory import NO_MEMBERS, Committed, Origin, OwnWrite, Sta
 from app.directory.record import Stored
 from app.directory.staging import too_busy
 from app.http.aside import FEW, aside
+from app.http.bodies import parse_json
 from app.http.endpoint import Endpoint
 from app.http.preconditions import NO_PRECONDITIONS, Preconditions
 from app.http.rendering import Renderer
@@ -24,12 +25,30 @@ from app.http.unanswered import Key
 from app.scim.members import MemberChange
 from app.scim.patch import apply_patch, parse_patch
 from app.scim.quirks import Quirk
-from app.scim.validate import Parsed, parse_group, parse_resource, refuse_immutable_changes
+from app.scim.validate import (
+    Parsed,
+    parse_group,
+    parse_resource,
+    read_members,
+    refuse_immutable_changes,
+)
 
 _TRIES = 20  # concurrent writers of one document; each try is one round trip
 _FEW_MEMBERS = 100
 # PUT without `members` empties the group: Keycloak takes the last member out like that.
 _EMPTY = MemberChange(replace=())
+
+
+_SHORTEST_VALUE = 16  # bytes in a body: `{"value":"…"},`
+
+
+def _values(body: object) -> int:
+    """Return about how many values a body may hold; what was part of another has been counted."""
+    return len(body) // _SHORTEST_VALUE if isinstance(body, bytes) else 0
+
+
+def _held(body: object) -> object:
+    return parse_json(body) if isinstance(body, bytes) else body
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -61,8 +80,7 @@ class Written(msgspec.Struct, frozen=True):
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One write. `attributes`, `excluded`: which of them the answer has (§3.9).
 
-    `values`: about how many values the body may hold. `levels`: how deeply it may be nested; None
-    if nobody knows.
+    A body is JSON text, or what was in it where something larger held it.
     """
 
     endpoint: Endpoint
@@ -70,29 +88,27 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     preconditions: Preconditions = NO_PRECONDITIONS
     attributes: str | None = None
     excluded: str | None = None
-    values: int = 0
-    levels: int | None = None
 
     def _renderer(self) -> Renderer:
         return self.endpoint.renderer(self.attributes, self.excluded)
 
     async def _parsed(self, body: object) -> tuple[Parsed, MemberChange | None]:
         """Return the whole resource that a POST or PUT describes."""
-        if self.values <= FEW:
-            return self._read(body)
-        return await aside(self.values, lambda: self._read(body))
+        values = _values(body)
+        return self._read(body) if values <= FEW else await aside(values, lambda: self._read(body))
 
     def _read(self, body: object) -> tuple[Parsed, MemberChange | None]:
         endpoint = self.endpoint
-        type_, limits, deep = endpoint.resource_type, endpoint.limits, self._deep
+        type_, limits = endpoint.resource_type, endpoint.limits
+        if isinstance(body, bytes):
+            fit = endpoint.tenant.fittings[endpoint.kind].read(body, limits)
+            if fit is not None:
+                parsed, beside = fit
+                return parsed, read_members(type_, beside, limits) if beside else None
+            body = parse_json(body)
         if endpoint.kind == "group":
-            return parse_group(body, limits=limits, resource_type=type_, deep=deep)
-        return parse_resource(type_, body, limits=limits, deep=deep), None
-
-    @property
-    def _deep(self) -> bool:
-        """Whether it has to be looked how deeply the body is nested."""
-        return self.levels is None or self.levels > self.endpoint.limits.max_document_depth
+            return parse_group(body, limits=limits, resource_type=type_)
+        return parse_resource(type_, body, limits=limits), None
 
     async def create(self, body: object) -> Written:
         endpoint, origin, renderer = self.endpoint, self.origin, self._renderer()
@@ -147,8 +163,8 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         quirks: set[Quirk] = set()
         type_, limits = endpoint.resource_type, endpoint.limits
         operations = await aside(
-            self.values,
-            lambda: parse_patch(type_, body, limits=limits, quirks=quirks, deep=self._deep),
+            _values(body),
+            lambda: parse_patch(type_, _held(body), limits=limits, quirks=quirks),
         )
         password = next((o.secret for o in reversed(operations) if o.secret is not None), None)
         secret = await endpoint.secret(password)

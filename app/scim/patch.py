@@ -75,18 +75,16 @@ def parse_patch(
     *,
     limits: Limits = DEFAULT_LIMITS,
     quirks: set[Quirk] | None = None,
-    deep: bool = True,
 ) -> tuple[Operation, ...]:
     """Return the operations of a PATCH body; every error that needs no document is raised here.
 
-    `quirks`: where it is given, gets what the body holds beside the RFC. `deep`: whether the body
-    may be nested too deeply.
+    `quirks`: where it is given, gets what the body holds beside the RFC.
 
     Taken beyond the RFC: a body without `schemas` (authentik), keys and `op` in any case (Entra
     ID). An unknown path is InvalidPath, unless the same PATCH deactivates the resource: access must
     never outlive a mistake in a mapping. Then `apply_patch` leaves the unknown part out.
     """
-    checked = checked_object(body, limits, deep=deep)
+    checked = checked_object(body, limits)
     reading = Reading(limits, quirks)
     if not _member(checked, "schemas"):
         reading.quirks.add(Quirk.SCHEMAS_MISSING)

@@ -74,7 +74,7 @@ def checked_object(body: object, limits: Limits, *, deep: bool = True) -> dict[s
     """
     if not isinstance(body, dict):
         raise InvalidSyntax("the body must be a JSON object")
-    if deep and _is_deeper(body, limits.max_document_depth):
+    if deep and is_deeper(body, limits.max_document_depth):
         where: Where = ""
         for step in _way_down(body, limits.max_document_depth):
             where = (where, step)
@@ -180,8 +180,12 @@ def read_one(attribute: Attribute, value: object, where: Where, reading: Reading
 
 def refuse_two_primaries(values: Iterable[Any], where: Where) -> None:
     """At most one value of an attribute is the preferred one (RFC 7643 §2.4)."""
-    if sum(isinstance(v, dict) and v.get("primary") is True for v in values) > 1:
+    if has_two_primaries(values):
         raise InvalidValue(f"{told(where)}: more than one value is primary")
+
+
+def has_two_primaries(values: Iterable[Any]) -> bool:
+    return sum(isinstance(v, dict) and v.get("primary") is True for v in values) > 1
 
 
 def unique(values: list[Any]) -> list[Any]:
@@ -264,7 +268,7 @@ def _read_text(attribute: Attribute, value: object, where: Where, reading: Readi
     if not isinstance(value, str):
         raise wrong_type(attribute, where)
     if attribute.indexed:
-        _check_name(value, where, limits)
+        check_name(value, where, limits)
     elif len(value) > limits.max_attribute_length:
         raise InvalidValue(f"{told(where)}: longer than {limits.max_attribute_length} characters")
     if attribute.type == "binary" and not BASE64.fullmatch(value):
@@ -283,7 +287,7 @@ _READERS: Mapping[str, Callable[[Attribute, object, Where, Reading], Any]] = {
 }
 
 
-def _check_name(value: str, where: Where, limits: Limits) -> None:
+def check_name(value: str, where: Where, limits: Limits) -> None:
     """A name is kept exactly as it was sent, so one that would mislead people is refused."""
     if not value.strip():
         raise InvalidValue(f"{told(where)}: must not be empty")
@@ -303,7 +307,7 @@ def _is_date_time(value: str) -> bool:
     return True
 
 
-def _is_deeper(body: dict[str, Any], depth: int) -> bool:
+def is_deeper(body: dict[str, Any], depth: int) -> bool:
     """Whether something in the body lies below so many objects and arrays."""
     level: list[Any] = [body]
     for _ in range(depth):
@@ -319,7 +323,7 @@ def _is_deeper(body: dict[str, Any], depth: int) -> bool:
 
 
 def _way_down(body: Any, depth: int) -> list[str | int]:
-    """Return the steps to the first thing that `_is_deeper`."""
+    """Return the steps to the first thing that `is_deeper`."""
     stack: list[tuple[Any, list[str | int]]] = [(body, [])]
     while stack:
         value, steps = stack.pop()

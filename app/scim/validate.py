@@ -51,7 +51,6 @@ def parse_resource(
     body: object,
     *,
     limits: Limits = DEFAULT_LIMITS,
-    deep: bool = True,
 ) -> Parsed:
     """Return the document that a POST or PUT body describes, or raise InvalidValue with the path.
 
@@ -60,11 +59,9 @@ def parse_resource(
     `secret`. Attributes that no schema knows are left out and named in `ignored`. Taken since
     clients send it: names in any case, booleans as strings (Entra ID), one value where a list is
     expected, `schemas` that are old, foreign or missing: the URL has named the type.
-
-    `deep`: whether it may be nested too deeply.
     """
     reading = Reading(limits)
-    document = _read_resource(resource_type, checked_object(body, limits, deep=deep), reading)
+    document = _read_resource(resource_type, checked_object(body, limits), reading)
     secret = reading.secrets[0] if reading.secrets else None
     return Parsed(document, tuple(reading.ignored), secret, frozenset(reading.quirks))
 
@@ -74,19 +71,25 @@ def parse_group(
     *,
     limits: Limits = DEFAULT_LIMITS,
     resource_type: ResourceType = GROUP,
-    deep: bool = True,
 ) -> tuple[Parsed, MemberChange | None]:
     """Return a group's document and, apart from it, its members, replaced by those in the body.
 
     None where the body has no `members`; null and an empty list are no members. Whether a PUT
     without them empties the group is the caller's decision.
     """
-    parsed = parse_resource(resource_type, body, limits=limits, deep=deep)
-    for name, value in checked_object(body, limits, deep=False).items():
+    parsed = parse_resource(resource_type, body, limits=limits)
+    return parsed, read_members(resource_type, checked_object(body, limits, deep=False), limits)
+
+
+def read_members(
+    resource_type: ResourceType, body: Mapping[str, Any], limits: Limits
+) -> MemberChange | None:
+    """Return the members in a body, None where it has none."""
+    for name, value in body.items():
         attribute = resource_type.attribute(name)
         if attribute is not None and attribute.separate:
-            return parsed, MemberChange(read_member_ids(attribute, value, attribute.name, limits))
-    return parsed, None
+            return MemberChange(read_member_ids(attribute, value, attribute.name, limits))
+    return None
 
 
 def read_member_ids(

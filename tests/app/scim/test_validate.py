@@ -16,7 +16,7 @@ from app.errors import InvalidSyntax, InvalidValue, Mutability, ScimError, TooMa
 from app.scim.attribute import Attribute, ResourceType, Schema
 from app.scim.limits import Limits
 from app.scim.members import MemberChange
-from app.scim.reading import CONTROL, _is_deeper, _way_down
+from app.scim.reading import CONTROL, _way_down, is_deeper
 from app.scim.schema import ENTERPRISE_URN, GROUP, GROUP_URN, USER, USER_URN
 from app.scim.validate import parse_group, parse_resource, refuse_immutable_changes
 
@@ -276,7 +276,7 @@ ANYTHING = st.dictionaries(st.text(max_size=3) | VALUES.filter(lambda v: isinsta
 
 @given(body=ANYTHING | BODIES, depth=st.integers(1, 6))
 def test_what_is_too_deep_can_be_named(body: dict[str, Any], depth: int) -> None:
-    assert _is_deeper(body, depth) is (len(_way_down(body, depth)) == depth)
+    assert is_deeper(body, depth) is (len(_way_down(body, depth)) == depth)
 
 
 def test_the_number_of_values_is_bounded() -> None:
