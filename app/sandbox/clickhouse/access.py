@@ -23,23 +23,28 @@ from dataclasses import asdict
 from typing import Any
 
 from app.sandbox.clickhouse.access_statements import (
+    NOT_IMPLEMENTED,
     AccessStatement,
+    find_valid_for,
     first_entities,
+    named,
     parse_access_statement,
 )
-from app.sandbox.clickhouse.credentials import Method
+from app.sandbox.clickhouse.credentials import Method, hash_password
 from app.sandbox.clickhouse.engine import Engine, EngineSession
 from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.journal import Journal
 from app.sandbox.clickhouse.shared_journal import SharedJournal
 from app.sandbox.clickhouse.snapshot import render_snapshot
+from app.sandbox.clickhouse.statements import after_execute_as
 from app.sandbox.clickhouse.switches import ReadOnly, Stop, Switches
-from app.sandbox.clickhouse.tokens import render_name
+from app.sandbox.clickhouse.tokens import parse_tokens, render_name, render_text
 
 log = logging.getLogger(__name__)
 
 _READ_ONLY_STORAGE = 495
+_NEVER = "1970-01-01 00:00:00"
 # A statement that ends with one of these has changed nothing: its text, its names or the caller's
 # rights were refused before the first entity was touched.
 _NOTHING_DONE = frozenset({36, 62, 115, 164, 192, 344, 497, 509, 511})
@@ -108,7 +113,47 @@ class Access:
         for stop in self._switches.take(Stop, sql, caller):
             self._execute(session, first_entities(sql, stop.after), caller, database)
             raise ServerError(stop.code, f"DB::Exception: {stop.message}")
+        sql = self._dated(session, sql)
+        tokens = parse_tokens(sql)
+        rest = after_execute_as(tokens)
+        if len(rest) > 1 and rest[0].is_word("CREATE") and rest[1].is_word("TOKEN"):
+            owner = caller if rest is tokens else named(tokens[2])
+            return self._create_token(session, sql, owner, database)
         return self._execute(session, sql, caller, database)
+
+    @staticmethod
+    def _dated(session: EngineSession, sql: str) -> str:
+        """Return the statement with an end in the place of each VALID FOR: it is counted from now,
+        not from when the journal is read.
+        """
+        for start, end, how_long in reversed(find_valid_for(sql)):
+            try:
+                ((until,),) = session.rows(f"SELECT toString(now() + ({how_long}))")
+            except ServerError:
+                return sql  # the engine says what is wrong with it
+            sql = f"{sql[:start]}VALID UNTIL {render_text(until)}{sql[end:]}"
+        return sql
+
+    def _create_token(self, session: EngineSession, sql: str, owner: str, database: str) -> bytes:
+        """Run CREATE TOKEN: the engine makes a password more for its owner, and tells it once."""
+        if any(token.is_word("GRANTS") for token in parse_tokens(sql)):
+            raise ServerError(
+                NOT_IMPLEMENTED, "DB::Exception: the sandbox has no GRANTS of a token"
+            )
+        with self._lock, self._journal.writing() as news:
+            self._do_again(news)
+            ((token, until),) = session.rows(sql)
+            method = hash_password("sha256_password", token)
+            valid = "" if until == _NEVER else f" VALID UNTIL {render_text(until)}"
+            added = (
+                f"ALTER USER {render_name(owner)} ADD IDENTIFIED WITH sha256_hash "
+                f"BY {render_text(method.secret)} SALT {render_text(method.salt)}{valid}"
+            )
+            statement = parse_access_statement(added, owner, database)
+            self._follow(statement, statement.users)
+            self._keep({"sql": added})
+            told = f"{render_text(token)} AS token, toDateTime64({render_text(until)}, 0)"
+            return self._admin.run(f"SELECT {told} AS valid_until")
 
     def _execute(self, session: EngineSession, sql: str, caller: str, database: str) -> bytes:
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from app.sandbox.clickhouse.credentials import Method, hash_password
 from app.sandbox.clickhouse.faults import ServerError
@@ -53,6 +52,7 @@ class AccessStatement:
     if_not_exists: bool = False
     grantees: bool = False  # it has a GRANTEES clause
     entities: int = 1
+    current_grants: bool = False  # what it grants depends on what its sender holds
     read_only: str | None = None  # the entity of users.xml that it would change
     right: str = ""  # that whoever may change that one holds
 
@@ -65,18 +65,11 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
     every = parse_tokens(sql)
     tokens = after_execute_as(every)
     if len(tokens) < len(every):
-        caller = _plain(every[2])
-    if any(
-        token.is_word("PARALLEL") and follower.is_word("WITH")
-        for token, follower in pairwise(tokens)
-    ):
-        raise ServerError(NOT_IMPLEMENTED, "DB::Exception: the sandbox has no PARALLEL WITH here")
-    if _has_parameter(tokens):
-        raise ServerError(
-            NOT_IMPLEMENTED, "DB::Exception: the sandbox has no query parameters in such statements"
-        )
+        caller = named(every[2])
     clause = _Identified.find(tokens)
     changes = clause.changes if clause else []
+    if tokens[0].is_word("CREATE", "ALTER"):
+        changes = [*changes, *_callers(tokens, caller)]
     rewritten = _replace(sql, changes)
     journal = _for_journal(sql, tokens, changes, caller, database)
     verb = tokens[0].value
@@ -88,6 +81,7 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
             journal=journal,
             verb=verb,
             entities=entities,
+            current_grants=any(token.is_word("CURRENT") for token in tokens),
             read_only=read_only,
             right=right,
         )
@@ -106,14 +100,6 @@ def parse_access_statement(sql: str, caller: str, database: str) -> AccessStatem
         entities=entities,
         read_only=read_only,
         right=right,
-    )
-
-
-def _has_parameter(tokens: Sequence[Token]) -> bool:
-    """Tell whether there is a `{name:Type}`, whose value the journal would not have."""
-    return any(
-        tokens[i].is_sign("{") and tokens[i + 1].kind is Kind.WORD and tokens[i + 2].is_sign(":")
-        for i in range(len(tokens) - 2)
     )
 
 
@@ -158,6 +144,24 @@ def _after(tokens: Sequence[Token], at: int, *words: str) -> int:
         token.is_word(word) for token, word in zip(followers, words, strict=True)
     )
     return at + len(words) if there else at
+
+
+def find_valid_for(sql: str) -> list[tuple[int, int, str]]:
+    """Return each VALID FOR clause: where it starts and ends, and how long it says."""
+    tokens = parse_tokens(sql)
+    found = []
+    for i in range(len(tokens) - 2):
+        if not (tokens[i].is_word("VALID") and tokens[i + 1].is_word("FOR")):
+            continue
+        depth, end = 0, i + 2
+        while end < len(tokens) and (
+            depth or not (tokens[end].is_sign(",") or tokens[end].is_word(*_AFTER_METHOD))
+        ):
+            depth += tokens[end].is_sign("(") - tokens[end].is_sign(")")
+            end += 1
+        start, stop = tokens[i].start, tokens[end - 1].end
+        found.append((start, stop, sql[tokens[i + 2].start : stop]))
+    return found
 
 
 def first_entities(sql: str, count: int) -> str:
@@ -215,9 +219,9 @@ def _name_at(tokens: Sequence[Token], at: int) -> tuple[str, int]:
     `name@'%'` is `name`; `name@'host'` is a name of its own, `name@host` (ClickHouse's
     ASTUserNameWithHost).
     """
-    name = _plain(tokens[at])
+    name = named(tokens[at])
     if at + 2 < len(tokens) and tokens[at + 1].is_sign("@"):
-        host = _plain(tokens[at + 2])
+        host = named(tokens[at + 2])
         return (name if host in {"%", ""} else f"{name}@{host}"), at + 3
     return name, at + 1
 
@@ -229,7 +233,8 @@ def _new_name(tokens: Sequence[Token]) -> str | None:
     return None
 
 
-def _plain(token: Token) -> str:
+def named(token: Token) -> str:
+    """Return the name that a token is."""
     return token.raw if token.kind is Kind.WORD else token.value
 
 
@@ -383,25 +388,28 @@ def _for_journal(
     sql: str, tokens: Sequence[Token], changes: Sequence[_Change], caller: str, database: str
 ) -> str | None:
     """Return the statement as `default` can run it again, with the same effect."""
-    more = list(changes)
     grants = tokens[0].is_word("GRANT", "REVOKE", "SET")
-    condition = _condition(tokens)
-    for i, token in enumerate(tokens):
-        if token.is_word("CURRENT_USER", "CURRENTUSER"):
-            if not grants:
-                if i in condition:
-                    continue  # the function: it asks who reads, not who made the policy
-                return None
-            called = i + 2 < len(tokens) and tokens[i + 1].is_sign("(")
-            end = tokens[i + 2].end if called else token.end
-            more.append(_Change(token.start, end, render_name(caller)))
+    more = [*changes, *_callers(tokens, caller)] if grants else changes
+    for token in tokens:
         if token.is_word("CURRENT") and grants:
             return None  # CURRENT GRANTS
-        if token.is_word("FOR") and tokens[i - 1].is_word("VALID"):
-            return None  # counted from when it is run
         if token.is_word("ON") and database != "default":
             return None  # a table without its database
     return _replace(sql, more, tokens[0].start)
+
+
+def _callers(tokens: Sequence[Token], caller: str) -> Iterator[_Change]:
+    """Yield the caller's name for each CURRENT_USER that is one of those a statement is for.
+
+    In a policy's condition it is a function, which asks who reads, not who made the policy.
+    """
+    condition = _condition(tokens)
+    for i, token in enumerate(tokens):
+        is_grantee = any(before.is_word("TO", "FROM", "GRANTEES") for before in tokens[:i])
+        if token.is_word("CURRENT_USER", "CURRENTUSER") and is_grantee and i not in condition:
+            called = i + 2 < len(tokens) and tokens[i + 1].is_sign("(")
+            end = tokens[i + 2].end if called else token.end
+            yield _Change(token.start, end, render_name(caller))
 
 
 def _condition(tokens: Sequence[Token]) -> range:

@@ -32,7 +32,7 @@ from app.sandbox.clickhouse.tokens import render_name
 
 log = logging.getLogger(__name__)
 
-_NOT_IMPLEMENTED, _ACCESS_DENIED, _NO_CLUSTER = 48, 497, 701
+_BAD_ARGUMENTS, _NOT_IMPLEMENTED, _ACCESS_DENIED, _NO_CLUSTER = 36, 48, 497, 701
 # A statement that ends with one of these here was refused before any host was asked.
 _REFUSED = frozenset({_NOT_IMPLEMENTED, 62, 164, _ACCESS_DENIED})
 _POLL_S = 0.01
@@ -131,11 +131,10 @@ class Cluster:
         access = statement.use is Use.ACCESS
         if access:
             parsed = parse_access_statement(sql, caller, database)
-            if parsed.journal is None and database == "default":
+            if parsed.current_grants:
                 raise ServerError(
-                    _NOT_IMPLEMENTED,
-                    "DB::Exception: the sandbox has no CURRENT GRANTS or CURRENT_USER here "
-                    "ON CLUSTER",
+                    _BAD_ARGUMENTS,
+                    "DB::Exception: GRANT CURRENT GRANTS can't be executed on cluster.",
                 )
             sql = parsed.journal or parsed.sql
         return Task(sql=sql, access=access, database=database, hosts=self._membership.hosts)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from app.sandbox.clickhouse.engine_config import USERS
+from app.sandbox.clickhouse.engine_config import CUSTOM_SETTINGS, USERS
 from app.sandbox.clickhouse.faults import CannotStart, ServerError, parse_engine_error
 from app.sandbox.clickhouse.opening import open_access_control
 from app.sandbox.clickhouse.queries import Counts
@@ -30,6 +30,7 @@ _CANARY = (
     "CREATE USER `sandbox canary` DEFAULT ROLE `sandbox canary`",
     "DROP USER `sandbox canary`",
     "DROP ROLE `sandbox canary`",
+    f"SET {CUSTOM_SETTINGS[0]}sandbox_canary = 1",
 )
 
 
@@ -60,7 +61,7 @@ class Engine:
         engine = cls(chdb._chdb, directory)  # noqa: SLF001  the classes above it cost a copy
         session = engine.connect()
         began = time.monotonic()
-        open_access_control(library, session.run, storage)
+        open_access_control(library, session.run, storage, CUSTOM_SETTINGS)
         engine.opened_in_s = time.monotonic() - began
         tempfile.tempdir = str(directory)  # where the blocks of INSERTs wait
         session.run(_user_directories(storage))

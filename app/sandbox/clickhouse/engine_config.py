@@ -12,6 +12,8 @@ from xml.sax.saxutils import escape
 from app.sandbox.clickhouse.membership import Membership
 
 ADMIN = "default"
+# What custom settings begin with: in a server's package, and where ClickHouse tests itself.
+CUSTOM_SETTINGS = ("SQL_", "custom_")
 
 USERS = f"""<clickhouse>
 <profiles><default/><readonly><readonly>1</readonly></readonly></profiles>

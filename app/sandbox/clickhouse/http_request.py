@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.http_codings import CODINGS
 from app.sandbox.clickhouse.queries import Query
+from app.sandbox.clickhouse.settings import is_custom
+from app.sandbox.clickhouse.tokens import render_text
 
 _BAD_ARGUMENTS, _NOT_IMPLEMENTED, _AUTHENTICATION_FAILED, _INVALID_SESSION_TIMEOUT = (
     36,
@@ -124,7 +126,7 @@ def parse_request(
         sql="".join(value for name, value in pairs if name == "query"),
         query_id=params.get("query_id") or headers.get("X-ClickHouse-Query-Id") or query_id,
         settings={
-            name: value
+            name: render_text(value) if is_custom(name) else value
             for name, value in pairs
             if name and name not in _OWN and not name.startswith(_PARAMETER)
         },

@@ -18,6 +18,7 @@ from app.sandbox.clickhouse.engine import Engine
 from app.sandbox.clickhouse.engine_config import ADMIN
 from app.sandbox.clickhouse.faults import ServerError
 from app.sandbox.clickhouse.hosts import Hosts
+from app.sandbox.clickhouse.settings import ask_for
 from app.sandbox.clickhouse.tokens import render_name, render_text
 
 AUTHENTICATION_FAILED, USER_EXPIRED = 516, 720
@@ -123,10 +124,7 @@ class Doorkeeper:
             if self._names is None:
                 self._names = [name for (name,) in self._session.rows(_NAMES)]
             if user not in self._settings and self._names:
-                values = ", ".join(
-                    f"toString(getSettingOrDefault({render_text(name)}, ''))"
-                    for name in self._names
-                )
+                values = ", ".join(map(ask_for, self._names))
                 (ours,) = self._session.rows(f"SELECT {values}")
                 (theirs,) = self._session.rows(f"EXECUTE AS {render_name(user)} SELECT {values}")
                 self._settings[user] = {

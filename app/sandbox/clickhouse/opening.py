@@ -13,8 +13,9 @@ the class's `type_info`, and that holds the class's name (Itanium C++ ABI, §2.5
 What is done. In the list of `UsersConfigAccessStorage`, the methods that insert, remove and update
 are replaced by a few bytes of machine code: step to the storage inside, go on with that storage's
 own method. `isReadOnly` becomes a method that says no. Then the switches of
-`access_control_improvements` are set that a server has on by default. From then on users, roles,
-grants, policies and quotas are the real engine's in everything but persistence.
+`access_control_improvements` are set that a server has on by default, and the empty list of
+prefixes that custom settings may have gets some. From then on users, roles, grants, policies and
+quotas are the real engine's in everything but persistence.
 
 How the two objects are found. Nobody tells us their addresses, so we listen: one method of each is
 replaced by code that notes the object and goes on as before; a statement makes the engine call
@@ -32,7 +33,7 @@ import mmap
 import os
 import platform
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.sandbox.clickhouse.builds import BUILDS, ELSEWHERE, Build, read_build_id
@@ -50,14 +51,21 @@ _SWITCHES = b"\1\1\1" + bytes(9) + struct.pack("<i", 12)
 # on by default in a server: users_without_row_policies_can_read_rows … enable_user_name_access_type
 _SERVER_DEFAULTS, _IMPERSONATION = (4, 5, 6, 7, 8, 9), 22
 
+# What AccessControl points to three words before its switches: the prefixes' std::vector, which is
+# where the first of them is, where the last one ends, and up to where there is room.
+_PREFIXES, _VECTOR_SIZE = -24, 24
+
 _PROBE = "CREATE USER `sandbox probe`"
 _STORAGE_NOT_FOUND = 514  # ACCESS_STORAGE_FOR_INSERTION_NOT_FOUND: the closed engine's answer
 
 
-def open_access_control(library: Path, query: Callable[[str], object], name: str) -> None:
+def open_access_control(
+    library: Path, query: Callable[[str], object], name: str, prefixes: Sequence[str]
+) -> None:
     """Make the running engine accept access statements. `query` runs one statement as its admin.
 
     `name`: what the storage is called from here on, as IN and `system.users` know it.
+    `prefixes`: of custom settings.
 
     Raises CannotStart, having changed nothing, where the library is not a known build. Call once.
     """
@@ -66,11 +74,13 @@ def open_access_control(library: Path, query: Callable[[str], object], name: str
     control, storage = _listen(image, processor, query)
     inner = _inner_storage(storage, image)
     switches = _switches(control)
+    settings = _prefixes(switches)
     for named in (storage, storage + inner):
         _rename(named, name.encode())
     _redirect(image, processor, inner)
     for switch in (*_SERVER_DEFAULTS, _IMPERSONATION):
         ctypes.memset(switches + switch, 1, 1)
+    _allow(settings, prefixes)
 
 
 def _recognise(library: Path) -> tuple[Processor, Build]:
@@ -159,9 +169,14 @@ def _rename(storage: int, name: bytes) -> None:
     """
     content = ctypes.string_at(storage, _STORAGE_SIZE)
     at = content.find(_NAMED + b"\0")
-    if at < 0 or content[at + _TEXT_SIZE - 1] != len(_NAMED) or len(name) >= _TEXT_SIZE:
+    if at < 0 or content[at + _TEXT_SIZE - 1] != len(_NAMED):
         raise CannotStart(f"the embedded engine's storage has no name; {ELSEWHERE}")
-    ctypes.memmove(storage + at, name.ljust(_TEXT_SIZE - 1, b"\0") + bytes([len(name)]), _TEXT_SIZE)
+    ctypes.memmove(storage + at, _text(name), _TEXT_SIZE)
+
+
+def _text(text: bytes) -> bytes:
+    """Return the bytes of a std::string that is short enough to lie in the object itself."""
+    return text.ljust(_TEXT_SIZE - 1, b"\0") + bytes([len(text)])
 
 
 def _switches(control: int) -> int:
@@ -170,6 +185,22 @@ def _switches(control: int) -> int:
     if content.count(_SWITCHES) != 1:
         raise CannotStart(f"the embedded engine's switches were not found; {ELSEWHERE}")
     return control + content.index(_SWITCHES)
+
+
+def _prefixes(switches: int) -> int:
+    """Return the address of the list of prefixes, which is empty."""
+    settings = _word(switches + _PREFIXES)
+    if ctypes.string_at(settings, _VECTOR_SIZE) != bytes(_VECTOR_SIZE):
+        raise CannotStart(f"the embedded engine's custom settings were not found; {ELSEWHERE}")
+    return settings
+
+
+def _allow(settings: int, prefixes: Sequence[str]) -> None:
+    texts = ctypes.create_string_buffer(b"".join(_text(prefix.encode()) for prefix in prefixes))
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(texts))  # the engine reads it for good
+    start, end = ctypes.addressof(texts), ctypes.addressof(texts) + _TEXT_SIZE * len(prefixes)
+    for i, word in enumerate((start, end, end)):
+        ctypes.c_uint64.from_address(settings + 8 * i).value = word
 
 
 def _redirect(image: _Image, processor: Processor, inner: int) -> None:

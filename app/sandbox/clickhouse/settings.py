@@ -7,13 +7,38 @@ constraints on the way, as a server does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from app.sandbox.clickhouse.engine import EngineSession
+from app.sandbox.clickhouse.engine_config import CUSTOM_SETTINGS
 from app.sandbox.clickhouse.faults import ServerError
-from app.sandbox.clickhouse.tokens import render_name, render_text
+from app.sandbox.clickhouse.tokens import Kind, parse_tokens, render_name, render_text
 
 _UNKNOWN_SETTING = 115
+_NOT_SET = "''"  # an empty text, which a custom setting that is not there counts as
+_NUMBER = re.compile(r"(?:[A-Za-z]+[0-9]*_)?(-?[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?)")
+
+
+def is_custom(name: str) -> bool:
+    """Tell whether a setting is of the user's own making: its values have types."""
+    return name.startswith(CUSTOM_SETTINGS)
+
+
+def parse_custom(value: str) -> str:
+    """Return a custom setting's value, as native clients send it (`Field::dump`), for SQL."""
+    if value == "NULL":
+        return value
+    if number := _NUMBER.fullmatch(value):
+        return number[1]
+    tokens = parse_tokens(value, 2)
+    is_text = len(tokens) == 1 and tokens[0].kind is Kind.TEXT
+    return render_text(tokens[0].value if is_text else value)
+
+
+def render_setting(name: str, value: str) -> str:
+    """Return `name = value` for SET. A custom setting's value is SQL already."""
+    return f"{render_name(name)} = {value if is_custom(name) else render_text(value)}"
 
 
 class CannotTakeBack(Exception):
@@ -87,13 +112,25 @@ class QuerySettings:
     def _value(self, name: str) -> str | None:
         if not self._set_by_client:
             return self._start.get(name)
-        asked = self._session.rows(f"SELECT toString(getSetting({render_text(name)}))")
+        asked = self._session.rows(f"SELECT {ask_for(name)}")
         value: str = asked[0][0]
-        return value
+        return None if is_custom(name) and value == _NOT_SET else value
+
+
+def ask_for(name: str) -> str:
+    """Return what gives a setting's value in a SELECT, as `render_setting` takes it.
+
+    Of a custom one in the way an array shows its elements, without the brackets; where it is not
+    set, an empty text.
+    """
+    value = f"getSettingOrDefault({render_text(name)}, '')"
+    if not is_custom(name):
+        return f"toString({value})"
+    return f"substring(toString([{value}]), 2, lengthUTF8(toString([{value}])) - 2)"
 
 
 def _render(values: Mapping[str, str | None]) -> str:
     return ", ".join(
-        f"{render_name(name)} = {'DEFAULT' if value is None else render_text(value)}"
+        f"{render_name(name)} = DEFAULT" if value is None else render_setting(name, value)
         for name, value in values.items()
     )

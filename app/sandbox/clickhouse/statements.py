@@ -22,6 +22,7 @@ class Use(StrEnum):
     KILL = auto()
     SETTINGS = auto()  # SET, SET ROLE, EXECUTE AS: what the session was has changed
     USE = auto()
+    PARALLEL = auto()  # several, an access statement among them
     OTHER = auto()
 
 
@@ -56,7 +57,7 @@ class Statement:
 
 
 _NOT_IMPLEMENTED, _SYNTAX_ERROR, _UNKNOWN_TYPE_OF_QUERY = 48, 62, 78
-_ACCESS_ENTITIES = {"USER", "ROLE", "QUOTA", "PROFILE", "POLICY"}
+_ACCESS_ENTITIES = {"TOKEN", "USER", "ROLE", "QUOTA", "PROFILE", "POLICY"}
 _ENTITY_PREFIXES = {"SETTINGS", "ROW", "MASKING"}
 
 
@@ -68,6 +69,10 @@ def parse_statement(sql: str) -> Statement:
         raise ServerError(_SYNTAX_ERROR, "DB::Exception: Syntax error: Empty query")
     _refuse_files(tokens)
     sql = sql[: tokens[-1].end]
+    parts = split_parallel(sql)
+    if len(parts) > 1:
+        uses = {parse_statement(part).use for part in parts}
+        return Statement(Use.PARALLEL if Use.ACCESS in uses else Use.OTHER, sql)
     sql, cluster = split_on_cluster(sql, after_execute_as(tokens))
     if cluster:
         return replace(parse_statement(sql), cluster=cluster)
@@ -98,6 +103,34 @@ def _refuse_files(tokens: Sequence[Token]) -> None:
                 _UNKNOWN_TYPE_OF_QUERY,
                 "DB::Exception: Query has infile and was send directly to server",
             )
+
+
+def split_parallel(sql: str) -> list[str]:
+    """Return the statements that PARALLEL WITH joins; one where it joins none."""
+    if "PARALLEL" not in sql.upper():
+        return [sql]
+    parts, start, depth = [], 0, 0
+    for token, follower in pairwise(parse_tokens(sql)):
+        depth += token.is_sign("(") - token.is_sign(")")
+        if not depth and token.is_word("PARALLEL") and follower.is_word("WITH"):
+            parts.append(sql[start : token.start])
+            start = follower.end
+    return [*parts, sql[start:]]
+
+
+def find_parameters(sql: str) -> list[tuple[int, int, str, bool]]:
+    """Return each `{name:Type}`: where it starts and ends, its name, is it an identifier."""
+    tokens = parse_tokens(sql)
+    return [
+        (opening.start, closing.end, name.raw, kind.is_word("IDENTIFIER"))
+        for opening, name, colon, kind, closing in zip(
+            tokens, tokens[1:], tokens[2:], tokens[3:], tokens[4:], strict=False
+        )
+        if opening.is_sign("{")
+        and name.kind is Kind.WORD
+        and colon.is_sign(":")
+        and closing.is_sign("}")
+    ]
 
 
 def after_execute_as(tokens: Sequence[Token]) -> Sequence[Token]:

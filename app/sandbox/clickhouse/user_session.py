@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from app.sandbox.clickhouse.access import Access
@@ -24,8 +25,14 @@ from app.sandbox.clickhouse.queries import Counts, Query
 from app.sandbox.clickhouse.query_log import QueryLog
 from app.sandbox.clickhouse.reader import header_block
 from app.sandbox.clickhouse.running import Running
-from app.sandbox.clickhouse.settings import CannotTakeBack, QuerySettings
-from app.sandbox.clickhouse.statements import Statement, Use
+from app.sandbox.clickhouse.settings import CannotTakeBack, QuerySettings, render_setting
+from app.sandbox.clickhouse.statements import (
+    Statement,
+    Use,
+    find_parameters,
+    parse_statement,
+    split_parallel,
+)
 from app.sandbox.clickhouse.tokens import render_name, render_text
 
 _T = TypeVar("_T")
@@ -77,7 +84,7 @@ class UserSession:
 
     def _set(self, settings: Mapping[str, str]) -> None:
         for name, value in settings.items():
-            self._session.run(f"SET {render_name(name)} = {render_text(value)}")
+            self._session.run(f"SET {render_setting(name, value)}")
 
     def _sets(self, settings: Mapping[str, str]) -> bool:
         """Set what a constraint of the user's may be in the way of; tell whether that worked.
@@ -150,9 +157,8 @@ class UserSession:
 
     def select(self, sql: str) -> Iterator[bytes]:
         """Yield a SELECT's blocks; where it has no rows, a block that names its columns."""
-        sql = show_processes(sql, self._running.now())
         empty = True
-        for block in self._session.stream(sql):
+        for block in self._session.stream(show_processes(sql, self._running.now())):
             empty = False
             yield block
         if empty:
@@ -163,7 +169,11 @@ class UserSession:
         self, statement: Statement, access: Access, log: QueryLog, cluster: Cluster | None
     ) -> bytes:
         """Run anything but a SELECT or an INSERT of the client's blocks; return its result."""
-        sql = statement.sql
+        if statement.use is Use.PARALLEL:
+            self._run_all(split_parallel(statement.sql), access, log, cluster)
+            return b""
+        sql = self._with_parameters(statement.sql) if statement.use is Use.ACCESS else statement.sql
+        statement = replace(statement, sql=sql)
         if statement.cluster:
             if cluster is None:
                 raise unknown_cluster(statement.cluster)
@@ -187,6 +197,30 @@ class UserSession:
                 if _FLUSH.match(sql):  # which the engine has nothing to do for, but may refuse
                     log.flush()
                 return result
+
+    def _run_all(
+        self, parts: Sequence[str], access: Access, log: QueryLog, cluster: Cluster | None
+    ) -> None:
+        """Run each of them, whatever becomes of the others; raises what the first ended with."""
+        errors = []
+        for part in parts:
+            try:
+                self.run(parse_statement(part), access, log, cluster)
+            except ServerError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _with_parameters(self, sql: str) -> str:
+        """Return an access statement with the values of its `{name:Type}`.
+
+        What is kept of it must be the same for whoever runs it again.
+        """
+        for at, end, name, is_identifier in reversed(find_parameters(sql)):
+            ((value,),) = self._session.rows(f"SELECT {{{name}:String}}")
+            text = render_name(value) if is_identifier else render_text(value)
+            sql = sql[:at] + text + sql[end:]
+        return sql
 
     def _header(self, sql: str) -> bytes:
         """Return the columns of a statement that shows something and found nothing."""

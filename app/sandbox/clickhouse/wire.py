@@ -24,6 +24,7 @@ from app.sandbox.clickhouse.reader import (
     reader_of,
     varint,
 )
+from app.sandbox.clickhouse.settings import is_custom, parse_custom
 from app.sandbox.clickhouse.tokens import Kind, parse_tokens
 
 REVISION = 54459
@@ -178,7 +179,10 @@ class Wire(Reader):
         self._method = _METHODS.get(asked.upper(), Method.LZ4)
         return Query(
             query_id=query_id,
-            settings=settings,
+            settings={
+                name: parse_custom(value) if is_custom(name) else value
+                for name, value in settings.items()
+            },
             sql=sql,
             important=frozenset(important),
             parameters={name: unquoted(value) for name, value in parameters.items()},

@@ -79,6 +79,7 @@ REFUSALS = {
     ),
     "another storage": ("opening._STORAGE_SIZE = 8", "storage is built in another way"),
     "other switches": ("opening._SWITCHES = b'nowhere in the object'", "switches were not found"),
+    "other custom settings": ("opening._PREFIXES = -16", "custom settings were not found"),
     "another answer": ("opening._PROBE = 'SELECT throwIf(1)'", "the embedded engine answers 395"),
     "never asked": (
         "opening._PROBE = 'SELECT throwIf(1)'; opening._STORAGE_NOT_FOUND = 395",
@@ -99,7 +100,7 @@ def test_it_refuses_what_it_does_not_know_with_advice(
 
 
 def test_it_is_not_opened_twice(tmp_path: Path) -> None:
-    again = f"opening.open_access_control(Path({str(LIBRARY)!r}), engine._first.run, 'x')"
+    again = f"opening.open_access_control(Path({str(LIBRARY)!r}), engine._first.run, 'x', ())"
     assert open_engine(tmp_path, then=again) == (
         "refused: the embedded engine is open already: this must be done once"
     )
