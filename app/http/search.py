@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from app.directory.record import Stored
@@ -19,7 +20,7 @@ from app.http.members import deciding_members, member_anchor
 from app.scim.applied import APPLIED_URN
 from app.scim.filter import (
     Filter,
-    anchor,
+    anchors,
     attributes_of,
     matches,
     parse_filter,
@@ -290,9 +291,13 @@ async def _candidates(endpoint: Endpoint, filter_: Filter | None) -> list[str] |
     if filter_ is None:
         return None
     directory, kind = endpoint.directory, endpoint.kind
-    look_up = anchor(filter_)
-    if look_up is not None:
-        return [look_up[1]] if look_up[0] == "id" else await directory.find(kind, *look_up)
+    look_ups = anchors(filter_)
+    if look_ups is not None:
+        found = [
+            [value] if name == "id" else await directory.find(kind, name, value)
+            for name, value in dict.fromkeys(look_ups)
+        ]
+        return list(dict.fromkeys(chain(*found)))
     if kind == "group" and (member := member_anchor(filter_)) is not None:
         return sorted((await directory.groups_of([member]))[member])
     return None

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final, Literal, NoReturn, assert_never, cast
 
 from app.errors import InvalidFilter
@@ -214,14 +215,22 @@ def equality(filter_: Filter) -> tuple[str, str] | None:
             return None
 
 
-def anchor(filter_: Filter) -> tuple[str, str] | None:
-    """Return an index look-up that finds every match, and maybe more: `id eq "1" and manager pr`.
+def anchors(filter_: Filter) -> tuple[tuple[str, str], ...] | None:
+    """Return index look-ups that find every match, and maybe more: `id eq "1" and manager pr`.
 
     What is found has still to be checked with `matches`. None: only a scan finds all.
     """
-    if isinstance(filter_, And):
-        return next(filter(None, map(anchor, filter_.filters)), None)
-    return equality(filter_)
+    match filter_:
+        case And(filters):
+            found = [each for each in map(anchors, filters) if each is not None]
+            return min(found, key=len, default=None)
+        case Or(filters):
+            of_each = [anchors(one) for one in filters]
+            known = [each for each in of_each if each is not None]
+            return tuple(chain(*known)) if len(known) == len(of_each) else None
+        case _:
+            one = equality(filter_)
+            return None if one is None else (one,)
 
 
 def attributes_of(filter_: Filter) -> frozenset[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import InvalidFilter, InvalidPath, InvalidSyntax, InvalidValue, NoTarget, ScimError
 from app.scim.discovery import resource_type, resource_types, schema, schemas
-from app.scim.filter import anchor, equality, matches, parse_filter
+from app.scim.filter import anchors, equality, matches, parse_filter
 from app.scim.members import MemberChange
 from app.scim.messages import error_body
 from app.scim.patch import Patched, apply_patch, parse_patch
@@ -136,7 +136,7 @@ def test_entra_looks_users_up(text: str) -> None:
 
 def test_entra_looks_a_managers_reference_up_by_id_first() -> None:
     filter_ = parse_filter(USER, 'id eq "1" and manager eq "u9"')
-    assert anchor(filter_) == ("id", "1")
+    assert anchors(filter_) == (("id", "1"),)
     assert matches(filter_, ANA | {"id": "1"})
 
 
