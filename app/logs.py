@@ -22,18 +22,21 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+_encode = msgspec.json.Encoder().encode
+
 
 def configure_logs(*, level: int = logging.INFO, report: Processor | None = None) -> None:
     """Set logging up for this process; called once, by `main`.
 
     `report`: is given each line while it still holds its exception, and returns it.
     """
-    output = _Output(sys.stderr)
+    is_json = not sys.stderr.isatty()
+    output = _Output(sys.stderr, is_json=is_json)
     shared: list[Processor] = [_stamp, *([] if report is None else [report]), hide_messages]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(serializer=_json)
+        structlog.processors.JSONRenderer(serializer=_json)
+        if is_json
+        else structlog.dev.ConsoleRenderer()
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -59,8 +62,8 @@ class _Output:
     event loop. The requests of a turn would else wait for a write each.
     """
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, file: TextIO, *, is_json: bool) -> None:
+        self._file, self.is_json = file, is_json
         self._lines: list[str] = []
         self._one_at_a_time = Lock()
 
@@ -88,10 +91,32 @@ class _Output:
                 self._file.flush()
 
 
+def every(event: str) -> Callable[[dict[str, Any]], None]:
+    """Return what logs an event that comes with every request, by its keys and values.
+
+    The lines are those of a logger's `info`, without its steps: of these there is nothing to hide.
+    """
+    output = structlog.get_config()["logger_factory"]()
+    if not isinstance(output, _Output) or not output.is_json:
+        info = structlog.get_logger().info
+        return lambda line: info(event, **line)
+
+    def write(line: dict[str, Any]) -> None:
+        output.info(
+            _encode({**line, "event": event, "level": "info", "timestamp": _now()}).decode()
+        )
+
+    return write
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
 def _stamp(_logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """Add level and time."""
     line["level"] = "error" if method == "exception" else method
-    line["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    line["timestamp"] = _now()
     return line
 
 

@@ -13,6 +13,7 @@ from app.errors import BodyTooLarge, InvalidSyntax, RequestTimeout, UnsupportedM
 from app.scim.messages import JSON, MEDIA_TYPES, SCIM_JSON
 
 ARRIVAL_S = 30.0
+_USUAL_TYPES = {None, *MEDIA_TYPES, *(f"{kind}; charset=utf-8" for kind in MEDIA_TYPES)}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _decode = msgspec.json.Decoder().decode
@@ -26,9 +27,11 @@ async def read_body(request: web.BaseRequest, max_bytes: int, limit: str = "the 
     none, and a small one may unpack to a huge one. Raises BodyTooLarge, UnsupportedMediaType,
     RequestTimeout, InvalidSyntax.
     """
-    if "Content-Type" in request.headers and request.content_type not in MEDIA_TYPES:
+    given = request.headers.get("Content-Type")
+    if given not in _USUAL_TYPES and request.content_type not in MEDIA_TYPES:
         raise UnsupportedMediaType(f"Content-Type: send {SCIM_JSON} or {JSON}")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    packing = request.headers.get("Content-Encoding")
+    if packing is not None and packing.lower() != "identity":
         raise UnsupportedMediaType("Content-Encoding: send the body as it is")
     if (request.content_length or 0) > max_bytes:
         raise _too_large(limit, max_bytes)

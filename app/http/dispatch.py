@@ -154,16 +154,17 @@ class Dispatch:
         status = answer.status
         metrics.requests.add(method, endpoint, status)
         metrics.request_seconds.observe(duration_s, method, endpoint)
-        log.info(
-            "request.answered",
-            tenant=tenant,
-            method=method,
-            resource=endpoint,
-            status=status,
-            request_id=self._id,
-            seq=answer.headers.get("X-Event-Seq"),
-            token=caller.token.id if caller else None,
-            duration_s=round(duration_s, 4),
+        self._receiver.log_answer(
+            {
+                "tenant": tenant,
+                "method": method,
+                "resource": endpoint,
+                "status": status,
+                "request_id": self._id,
+                "seq": answer.headers.get("X-Event-Seq"),
+                "token": None if caller is None else caller.token.id,
+                "duration_s": round(duration_s, 4),
+            }
         )
 
     def _note_of(self, tenant: str, status: HTTPStatus) -> None:

@@ -33,6 +33,7 @@ from app.http.tls import Certificate
 from app.http.unanswered import Unanswered
 from app.http.uses import TokenUses
 from app.http.wire import Respond, Runner
+from app.logs import every
 from app.metrics.declared import Metrics
 from app.metrics.exposition import Exposition
 from app.metrics.fleet import Fleet
@@ -74,6 +75,7 @@ def build_receiver(
         unanswered=Unanswered(shards),
         quirks=QuirkCounter(shards, clock),
         pressure=Pressure(shards, clock),
+        log_answer=every("request.answered"),
         tracing=tracing,
         allow_volatile_redis=allow_volatile_redis,
     )

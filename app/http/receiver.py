@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -125,7 +125,7 @@ def _tenant(
 class Receiver:
     """The parts. `configured` is the file, `settings` that with the `servers` that were found in
     clusters; `settings` and `tenants` are replaced together. `admitted`: what was found durable and
-    in order; requests for tenants elsewhere are refused.
+    in order; requests for tenants elsewhere are refused. `log_answer`: writes a request's line.
     """
 
     settings: Settings
@@ -143,6 +143,7 @@ class Receiver:
     unanswered: Unanswered
     quirks: QuirkCounter
     pressure: Pressure
+    log_answer: Callable[[dict[str, Any]], None]
     tracing: Tracing | None = None
     allow_volatile_redis: bool = False
     admitted: set[Link] = field(default_factory=set)

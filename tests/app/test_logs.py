@@ -74,7 +74,7 @@ def test_an_exception_is_told_by_type_and_place(form: str) -> None:
 
 TURNS = """
 import asyncio, os, structlog
-from app.logs import configure_logs
+from app.logs import configure_logs, every
 
 def written():
     return os.fstat(2).st_size
@@ -88,6 +88,7 @@ async def main():
     await asyncio.sleep(0)
     after = written()
     log.info("three.done")
+    every("request.answered")({"status": 201})
     log.warning("four.seen")
     print(before, after > 0, written() > after)
     log.info("five.done")
@@ -105,5 +106,8 @@ def test_lines_of_one_turn_are_written_together_and_those_of_trouble_at_once(
             [sys.executable, "-c", TURNS], stdout=subprocess.PIPE, stderr=file, check=True
         )
     assert ran.stdout == b"0 True True\n"
-    events = [json.loads(line)["event"] for line in said.read_text().splitlines()]
-    assert events == ["one.done", "two.done", "three.done", "four.seen", "five.done"]
+    told = [json.loads(line) for line in said.read_text().splitlines()]
+    names = ["one.done", "two.done", "three.done", "request.answered", "four.seen", "five.done"]
+    assert [line["event"] for line in told] == names
+    assert told[3].pop("status") == 201
+    assert told[3].keys() == told[2].keys()
