@@ -18,14 +18,14 @@ from app.directory.servers import settings_with_servers
 from app.directory.shards import connect_all
 from app.directory.tokens import list_all
 from app.doctor.directory import examine_link, examine_places
-from app.doctor.finding import Finding, fail, ok, warn
+from app.doctor.finding import Finding, ok, warn
 from app.doctor.tokens import judge_tokens
-from app.errors import DirectoryUnavailable, TargetError
+from app.errors import DirectoryUnavailable
 from workers.access.desired import role_definitions
 from workers.clickhouse.servers import ask_for_servers
+from workers.doctor.ledger import examine_ledger
 from workers.doctor.marker import examine_markers
 from workers.doctor.target import examine_target, judge_servers
-from workers.ledger import schema
 from workers.setup import endpoint_of
 
 _AT_ONCE = 16  # targets
@@ -137,14 +137,4 @@ async def _examine_each(settings: Settings, clock: Clock) -> list[Finding]:
 
 
 async def _examine_ledger(ledger: LedgerSettings | None) -> list[Finding]:
-    if ledger is None:
-        return []
-    try:
-        is_behind = await schema.is_behind(ledger)
-    except TargetError as error:
-        mend = "see that [ledger] names a server that runs, its account and password"
-        return [fail("ledger", ledger.url, str(error)[:300], mend)]
-    if is_behind:
-        told = "its tables are not there yet, or of an older version; nothing is written to them"
-        return [fail("ledger", ledger.url, told, "clickhouse-scim migrate")]
-    return [ok("ledger", ledger.url, "its tables are of this version")]
+    return [] if ledger is None else await examine_ledger(ledger)

@@ -41,6 +41,16 @@ class CommandFolder(click.Group):
             raise TypeError(f"{module.__name__}.command is no click command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click proposes one of those that it knows, and of a folder it knows none.
+            name, names = error.command_name, self.list_commands(ctx)
+            raise click.NoSuchCommand(name, possibilities=names, ctx=ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _first_line(name)) for name in self.list_commands(ctx)])

@@ -19,6 +19,7 @@ import yaml
 
 from app.cli.main import main
 from app.directory.link import check_durable, connect
+from workers.access.statements import ledger_rights
 
 if TYPE_CHECKING:
     from tests.conftest import ClickHouseServer, RedisServer
@@ -162,8 +163,10 @@ def test_the_accounts_that_a_replica_makes_can_do_their_work(
 
 def test_the_ledgers_account_has_the_rights_that_its_page_names() -> None:
     page = (ROOT / "docs" / "ledger.md").read_text("utf-8")
-    (grant,) = re.findall(r"^GRANT .* TO ledger;$", page, re.MULTILINE)
+    ((grant, names),) = re.findall(r"^(GRANT (.*) ON scim\.\* TO ledger;)$", page, re.MULTILINE)
     assert grant in (DOCKER / "clickhouse/ledger.sql").read_text("utf-8")
+    needed = [name for right in ledger_rights("scim") for name, _ in right.privilege.access]
+    assert names.split(", ") == needed
 
 
 async def test_redis_as_configured_keeps_what_it_acknowledges(

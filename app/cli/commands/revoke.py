@@ -86,7 +86,10 @@ def _remarks(result: Revoked, tenant: str, user: str) -> list[str]:
         if row.result == "unreachable"
     ]
     if not result.is_somebody:
-        lines.append(f"neither the directory nor a target knows {user!r}")
+        lines.append(
+            f"neither the directory nor a target knows {user!r};"
+            f" `clickhouse-scim access show {tenant}` lists who is there"
+        )
     if result.known.error is not None:
         lines.append(f"the directory was not asked: {result.known.error}")
     again = f"`clickhouse-scim release {tenant} {shlex.quote(user)}`"

@@ -22,7 +22,7 @@ from app.directory.link import connect
 from app.directory.tokens import create
 from app.sandbox.ports import choose_ports
 from workers.access.model import RoleDefinition
-from workers.access.statements import provisioner_grants, quote_identifier
+from workers.access.statements import ledger_rights, provisioner_grants, quote_identifier
 from workers.clickhouse.pool import Endpoint, Pool
 
 if TYPE_CHECKING:
@@ -250,6 +250,29 @@ async def test_a_ledger_without_its_tables_is_found_and_migrate_mends_it(
     capsys.readouterr()
     code, rows = run(file, capsys)
     assert (code, wrong(rows)) == (0, {})
+
+
+@pytest.mark.parametrize("lost", ["INSERT", "SELECT"])
+async def test_a_right_that_the_ledgers_account_lacks_comes_with_its_grant(
+    patient: Patient, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    account, database = f"ledger_{patient.account}", f"audit_{patient.account}"
+    url, file = f"clickhouse://{account}@127.0.0.1:{patient.port}/{database}", patient.write()
+    file.write_text(file.read_text() + f'[ledger]\nurl = "{url}"\n')
+    await patient.sql(f"CREATE DATABASE {database}")
+    await patient.sql(f"CREATE USER {account} IDENTIFIED WITH no_password")
+    for right in ledger_rights(database):
+        await patient.sql(right.statement(account))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["migrate", "--config", str(file)]).result() == 0
+    capsys.readouterr()
+    assert wrong(run(file, capsys)[1]) == {}
+    await patient.sql(f"REVOKE {lost} ON {database}.* FROM {account}")
+    code, rows = run(file, capsys)
+    found = wrong(rows)["ledger rights"]
+    assert (code, found["mend"]) == (1, f"GRANT {lost} ON `{database}`.* TO `{account}`;")
+    await patient.sql(found["mend"])
+    assert "ledger rights" not in wrong(run(file, capsys)[1])
 
 
 async def test_a_token_that_is_about_to_end_is_noted_and_is_no_failure(

@@ -95,7 +95,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 
 
 WRONG = {
-    "unknown command": (["chekc-config"], "No such command 'chekc-config'"),
+    "unknown command": (["chekc-config"], "Did you mean 'check-config'?"),
     "unknown option": (["receiver", "--prot", "1"], "No such option '--prot'"),
     "value outside": (["receiver", "--port", "70000"], "70000 is not in the range"),
     "several processes on any port": (

@@ -9,7 +9,13 @@ from workers.access.statements.observing import (
 )
 from workers.access.statements.quoting import masked, quote_identifier, quote_literal
 from workers.access.statements.rendering import Statement, render, render_privilege
-from workers.access.statements.rights import Right, needed_rights, provisioner_grants
+from workers.access.statements.rights import (
+    Right,
+    check_query,
+    ledger_rights,
+    needed_rights,
+    provisioner_grants,
+)
 from workers.access.statements.shaping import shapes_query, with_shapes
 from workers.access.statements.showing import (
     cut_grant,
@@ -22,8 +28,10 @@ __all__ = [
     "Right",
     "Statement",
     "census_query",
+    "check_query",
     "cut_grant",
     "fingerprints_query",
+    "ledger_rights",
     "managed_query",
     "masked",
     "needed_rights",

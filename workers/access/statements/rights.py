@@ -30,6 +30,16 @@ OWN_GRANTS = (
 PRIVILEGE_GROUPS = "SELECT toString(privilege), toString(parent_group) FROM system.privileges"
 
 
+_IN_THE_LEDGER = (
+    "SELECT",
+    "INSERT",
+    "ALTER TABLE",
+    "ALTER VIEW",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "DROP TABLE",
+    "DROP VIEW",
+)
 _READ = ("role_grants", "grants", "processes", "settings_profile_elements")
 _READ_BY_DOCTOR = ("user_directories", "clusters")
 
@@ -76,6 +86,20 @@ def provisioner_grants(
 ) -> tuple[str, ...]:
     """Return the statements that give `account` what it needs, as an administrator runs them."""
     return tuple(right.statement(account) for right in needed_rights(definitions))
+
+
+def ledger_rights(database: str) -> tuple[Right, ...]:
+    """Return what the account of the ledger needs in its database."""
+    return tuple(
+        Right(Privilege(((name, ()),), database, False, "", True)) for name in _IN_THE_LEDGER
+    )
+
+
+def check_query(right: Right) -> str:
+    """Return a query for 1 if the account that asks holds `right`, else 0; servers know it since
+    24.10.
+    """
+    return f"CHECK GRANT {render_privilege(right.privilege)}"
 
 
 def _everywhere(*names: str) -> Privilege:
