@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from app import __version__
+from app.clock import Clock
 from app.config.tracing import TracingSettings
 
 if TYPE_CHECKING:
@@ -29,17 +30,15 @@ def traced(settings: TracingSettings | None, process: str) -> Iterator[Tracing |
         yield None
         return
     # An extra: without the table nothing of it is imported, nor has to be installed.
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
-        OTLPSpanExporter,
-    )
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio  # noqa: PLC0415
 
+    from app.tracing.export import Exporter  # noqa: PLC0415
     from app.tracing.spans import Tracing  # noqa: PLC0415
 
-    exporter = OTLPSpanExporter(settings.endpoint, timeout=_SEND_S)
+    exporter = Exporter(settings.endpoint, timeout_s=_SEND_S, clock=Clock())
     service = {"service.name": f"clickhouse-scim-{process}", "service.version": __version__}
     provider = TracerProvider(
         resource=Resource.create(service),

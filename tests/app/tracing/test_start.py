@@ -19,6 +19,10 @@ import pytest
 from aiohttp import ClientError, ClientSession, web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from structlog.testing import capture_logs
 
 from app.cli.options import this_program
 from app.clock import Clock
@@ -28,6 +32,8 @@ from app.directory.link import connect
 from app.directory.tokens import create
 from app.errors import ConfigError
 from app.sandbox.ports import choose_ports
+from app.tracing.export import AGAIN_S, Exporter
+from app.tracing.spans import Tracing
 from app.tracing.start import traced
 
 if TYPE_CHECKING:
@@ -177,6 +183,30 @@ async def test_a_collector_that_hangs_holds_up_no_end() -> None:
     async with asyncio.timeout(15):  # the library by itself tries for 30 s
         await asyncio.to_thread(trace_much)
     hangs.close()
+
+
+def test_what_nobody_takes_is_said_once_a_minute() -> None:
+    class Hands(Clock):
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    nobody = choose_ports(["collector"], {}, random.Random())["collector"]
+    clock = Hands()
+    exporter = Exporter(f"http://127.0.0.1:{nobody}/v1/traces", timeout_s=0.1, clock=clock)
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    Tracing(provider).receipt(f"00-{'1' * 32}-{'2' * 16}-01", "t", "m", asked_ms=1, nodes=1)
+    with capture_logs() as lines:
+        for now in (0.0, 59.0, AGAIN_S):
+            clock.now = now
+            exporter.export(kept.get_finished_spans())
+    assert lines == [
+        {"event": "spans.lost", "spans": 1, "log_level": "warning"},
+        {"event": "spans.lost", "spans": 2, "log_level": "warning"},
+    ]
 
 
 async def test_without_the_table_nothing_of_the_extra_is_imported() -> None:
