@@ -9,7 +9,7 @@ from typing import TypeVar
 from redis.exceptions import ResponseError
 
 from app.config.redis import parse_url
-from app.directory.answered import ANSWER_S, answered
+from app.directory.answered import ANSWER_S, answered, told
 from app.directory.cluster import ClusterRedis
 from app.directory.pipelined import PipelinedRedis, Server
 from app.directory.pools import make_pool
@@ -37,8 +37,11 @@ class Link:
     scripts: Scripts
 
     async def call(self, command: Awaitable[T]) -> T:
-        """Await a command, with a deadline. Raises DirectoryUnavailable if there is no answer."""
-        return await answered(command)
+        """Await a command or a pipeline. Raises DirectoryUnavailable if there is no answer in time.
+
+        The deadline is theirs (`PipelinedRedis`): a timer of each call's own costs as much again.
+        """
+        return await told(command)
 
     async def servers(self) -> list[Server]:
         """Return the servers that it consists of, each with the name that it goes by.

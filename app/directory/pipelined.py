@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,13 +26,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.directory.answered import ANSWER_S
 
+_LATE = f"not within {ANSWER_S:g} s"
+
 
 class PipelinedRedis(Redis):
     """As `Redis`; single commands go over one connection, pipelines and pub/sub over the pool.
 
     Nothing is ever sent twice: when the connection breaks, every command that waits for its reply
-    fails with redis.exceptions.ConnectionError, and may have happened. So may one that fails with
-    TimeoutError, after ANSWER_S. A command that blocks its connection (BLPOP, XREAD
+    fails with redis.exceptions.ConnectionError, and may have happened. So may one, or a pipeline,
+    that fails with TimeoutError, after ANSWER_S. A command that blocks its connection (BLPOP, XREAD
     BLOCK) would hold up all others: none may be sent here.
     """
 
@@ -69,10 +72,32 @@ class Server:
 
 
 class _QuietPipeline(Pipeline):
+    """A pipeline that is bounded like single commands are, and tells no values."""
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        async with _deadline():
+            replies: list[Any] = await super().execute(raise_on_error)
+            return replies
+
+    async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        async with _deadline():
+            return await super().immediate_execute_command(  # type: ignore[no-untyped-call]
+                *args, **options
+            )
+
     def annotate_exception(
         self, exception: Exception, number: int, command: Iterable[object]
     ) -> None:
         """Leave an error as it is: redis-py puts the whole command in, values and all."""
+
+
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError as error:
+        raise RedisTimeoutError(_LATE) from error
 
 
 class Wire:
@@ -191,7 +216,7 @@ class _Stream(asyncio.Protocol):
                 break
             self.is_silent = True
             if not waiting.done():
-                waiting.set_exception(RedisTimeoutError(f"not within {ANSWER_S:g} s"))
+                waiting.set_exception(RedisTimeoutError(_LATE))
         if self._waiting:
             self._alarm = self._loop.call_at(next_look, self._look)
 
