@@ -8,6 +8,7 @@ whole tenant into one slot, so that one Lua call can change all of it at once (p
     facts                   stream: what the ledger gets besides events (`facts.py`)
     told                    hash: `TARGET/USER` -> digest of the access that the ledger was told of
     rebuilding              string: there while the directory is filled again out of the ledger
+    moving, moved           string: which copy of a tenant counts that is on its way (`moving.py`)
     dirty                   hash: target -> ms since when the lane has something to do
     KIND:ID                 string: a header line (see `record.py`) and the SCIM document
     KINDs                   zset: id by the seq of its creation, the order of lists
@@ -121,6 +122,14 @@ class Keys:
     @property
     def rebuilding(self) -> str:
         return f"{self.prefix}rebuilding"
+
+    @property
+    def moving(self) -> str:
+        return f"{self.prefix}moving"
+
+    @property
+    def moved(self) -> str:
+        return f"{self.prefix}moved"
 
     @property
     def dirty(self) -> str:

@@ -7,7 +7,7 @@ been seen to be in its place; `moving` brings it there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
@@ -27,7 +27,7 @@ _names = msgspec.json.Decoder(list[str]).decode
 async def admit_place(shards: Shards, link: Link) -> None:
     """Return if the tenants of `link` are there, with a note of that. Raises as `check_place`."""
     if not await check_place(shards, link):
-        await note_list(shards)
+        await note_list(shards.links.values(), shards.links)
 
 
 async def check_place(shards: Shards, link: Link) -> bool:
@@ -71,12 +71,10 @@ async def read_list(link: Link) -> set[str] | None:
     return None if noted is None else set(_names(noted))
 
 
-async def note_list(shards: Shards, names: Collection[str] | None = None) -> None:
-    """Note the list of now, or one that no installation can have: then nobody is admitted who has
-    not looked at everything.
-    """
-    text = msgspec.json.encode(sorted(shards.links if names is None else names))
-    for link in shards.links.values():
+async def note_list(links: Iterable[Link], names: Iterable[str]) -> None:
+    """Note a list of names. Under an empty one nobody is admitted who has not seen everything."""
+    text = msgspec.json.encode(sorted(names))
+    for link in links:
         await link.call(link.redis.set(KEY, text))
 
 

@@ -1,4 +1,4 @@
-"""Make a directory anew out of the ledger."""
+"""Make a directory anew out of the ledger, or bring directories to another Redis."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from app.cli.options import config_option, json_option, read_joined_settings
-from app.cli.output import print_object
+from app.cli.options import config_option, json_option, read_joined_settings, read_settings
+from app.cli.output import print_object, print_rows
+
+_IN_PLACE = "every tenant is in its place"
 
 
 @click.group("directory")
 def command() -> None:
-    """Make a directory anew out of the ledger.
+    """Make a directory anew out of the ledger, or bring directories to another Redis.
 
     Example: clickhouse-scim directory rebuild acme
     """
@@ -49,3 +51,36 @@ def rebuild(*, tenant: str, despite_breaks: bool, config: Path, as_json: bool) -
             f" {done['groups']} groups, {done['resources']} resources in all."
             f" Now make a token: clickhouse-scim token create {tenant}"
         )
+
+
+@command.command("move", short_help="Bring tenants to the Redis that the list gives them.")
+@click.option("--from", "old", metavar="URL", help="A Redis that is in the list no longer.")
+@click.option(
+    "--lost",
+    multiple=True,
+    metavar="NAME",
+    help="One of an earlier list that will never be back, as the refusal names it.",
+)
+@config_option
+@json_option
+def move(*, old: str | None, lost: tuple[str, ...], config: Path, as_json: bool) -> None:
+    """Bring every tenant to the Redis where [redis] puts it, after the list has changed.
+
+    Receivers and workers have to be stopped everywhere, and start with the new list afterwards. An
+    interrupted move goes on where it was when the command is given again. Of a Redis that is --lost
+    nothing is brought: see `directory rebuild`.
+
+    Example: clickhouse-scim directory move --from redis://redis-3.internal:6379/0
+    """
+    settings = read_settings(config)
+    from app.cli.linked import run_linked  # noqa: PLC0415 - not for --help
+    from app.cli.moving import moved  # noqa: PLC0415
+    from app.config.redis import parse_url  # noqa: PLC0415
+
+    if old is not None:
+        try:
+            parse_url(old)
+        except ValueError as error:
+            raise click.UsageError(f"--from {error}") from None
+    rows = run_linked(settings, lambda shards: moved(shards, settings, old, lost))
+    print_rows(rows, ("tenant", "from", "to", "keys"), as_json=as_json, empty=_IN_PLACE)
