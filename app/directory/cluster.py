@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterParser
@@ -46,8 +45,6 @@ _REST_S = 0.2  # between two readings of the map
 
 NodeAddress = tuple[str, int]
 Command = tuple[tuple[Any, ...], dict[str, Any]]
-
-log = structlog.get_logger()
 
 
 def slot_of(command: Sequence[Any]) -> int | None:
@@ -176,8 +173,6 @@ class Topology:
         return nodes if nodes.owners else None
 
     async def _take(self, nodes: Nodes) -> None:
-        if nodes != self.nodes:
-            log.info("cluster.seen", primaries=len(nodes.primaries), replicas=len(nodes.replicas))
         self.nodes = nodes
         self._owner = {
             slot: node for first, last, node in nodes.owners for slot in range(first, last + 1)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,12 @@ user_name = "{{tenant}}__{{userName}}"
 DEADLINE_S = 60.0
 
 
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():  # noqa: ASYNC110 - what it waits for is elsewhere
+            await asyncio.sleep(0.05)
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """A receiver and a worker over some Redis, as an identity provider and an operator see them."""
@@ -70,14 +76,14 @@ class Fleet:
             return await reply.text()
 
     async def until_on_clickhouse(self, tenant: str, name: str) -> None:
-        session = await log_in(f"clickhouse://default:@127.0.0.1:{self.clickhouse.port}/default")
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                question = f"SELECT count() FROM system.users WHERE name = '{tenant}__{name}'"
-                while await session.query(question) != [(1,)]:
-                    await asyncio.sleep(0.05)
-        finally:
-            await session.close()
+        url = f"clickhouse://default:@127.0.0.1:{self.clickhouse.port}/default"
+        question = f"SELECT count() FROM system.users WHERE name = '{tenant}__{name}'"
+        async with log_in(url) as session:
+
+            async def is_there() -> bool:
+                return [tuple(row) for row in await session.rows(question)] == [(1,)]
+
+            await until(is_there)
 
     async def command(self, *words: str) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
@@ -107,9 +113,7 @@ async def running(
     try:
         async with ClientSession() as http:
             fleet = Fleet(file, f"http://127.0.0.1:{port}", http, made, clickhouse)
-            async with asyncio.timeout(DEADLINE_S):
-                while not await _is_ready(fleet):
-                    await asyncio.sleep(0.05)
+            await until(lambda: _is_ready(fleet))
             yield fleet
     finally:
         for process in processes:
@@ -182,9 +186,10 @@ async def test_of_two_redis_a_dead_or_hanging_one_costs_its_own_tenants_alone(
 
 
 async def _until_served(fleet: Fleet, tenant: str, name: str) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while (await fleet.post(tenant, name))[0] not in {201, 409}:
-            await asyncio.sleep(0.1)
+    async def is_served() -> bool:
+        return (await fleet.post(tenant, name))[0] in {201, 409}
+
+    await until(is_served)
 
 
 async def test_a_receiver_and_a_worker_serve_tenants_of_all_nodes_of_a_cluster(
