@@ -46,7 +46,9 @@ directories = st.builds(
     Directory,
     active=st.dictionaries(st.sampled_from(USERS), st.booleans(), min_size=1),
     members=st.dictionaries(
-        st.sampled_from(GROUPS), st.frozensets(st.sampled_from([*USERS, *GROUPS]))
+        st.sampled_from(GROUPS),
+        st.frozensets(st.sampled_from([*USERS, *GROUPS]), min_size=1),
+        min_size=1,
     ),
 )
 some_roles = st.lists(st.sampled_from(ROLES[:2]), min_size=1, unique=True)
@@ -57,14 +59,13 @@ entries = st.one_of(
     ),
     st.fixed_dictionaries(
         {
-            "pattern": st.sampled_from(["ch-*-*", "CH-prod-?", "*"]),
-            "roles": st.sampled_from([["{1}_reader"], ["r1"]]),
+            "pattern": st.sampled_from(["ch-*-*", "CH-prod*?", "*-*"]),
+            "roles": st.sampled_from([["{1}_reader"], ["{2}_reader"], ["r1"], ["r2"]]),
             "targets": targets,
         }
     ),
-    st.just({"pattern": "ch-*-*", "roles": ["{2}_reader"], "targets": []}),
 )
-maps = st.lists(entries, max_size=4)
+maps = st.lists(entries, min_size=1, max_size=4)
 states = st.dictionaries(
     st.sampled_from(USERS),
     st.builds(
