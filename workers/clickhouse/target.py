@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,15 +19,17 @@ from workers.access.statements import (
     cut_grant,
     managed_query,
     observe_query,
+    parse_ends,
     parse_observation,
     parse_shown,
     shapes_query,
     show_grants_query,
     show_users_query,
+    times_query,
     with_shapes,
 )
 from workers.access.statements.rendering import chunks
-from workers.clickhouse.pool import Pool, Session
+from workers.clickhouse.pool import Pool, Row, Session
 
 # Quoted names are three times in a query, quoted roles five times: below 262,144 bytes. As many as
 # that, since each query reads all grants of the target (36 ms for 20,000).
@@ -34,7 +37,7 @@ NAMES_BYTES, ROLES_BYTES, NAMES_AT_ONCE = 50_000, 18_000, 2000
 
 FEW = 8  # users; more of them are asked of system.* at once
 BELIEVED_S = 10.0
-UNKNOWN_USER = 192
+UNKNOWN_IDENTIFIER, UNKNOWN_USER = 47, 192
 
 
 Result = Literal["done", "refused", "unanswered"]
@@ -70,12 +73,13 @@ class Target:
         """`pool`: shared by all tenants of the target. `told`: is told the kind of step of each
         statement, what became of it, and after how many seconds.
         """
-        self._pool, self.marker, self._clock, self._told = pool, marker, clock, told
+        self.pool, self.marker, self._clock, self._told = pool, marker, clock, told
         self._seen: _Seen | None = None
+        self._is_old = False  # its system tables lack columns, which one query finds out
 
     def check(self) -> None:
         """Raise TargetUnavailable if it is known to be no use to ask now."""
-        self._pool.check()
+        self.pool.check()
 
     async def observe(
         self,
@@ -98,13 +102,13 @@ class Target:
         """
         wanted, asked = sorted(set(names)), frozenset(roles)
         shaped = frozenset(one for one in definitions if not one.is_open)
-        async with self._pool.session() as session:
+        async with self.pool.session() as session:
             if not fresh and (known := self._believed(asked, shaped, wanted)) is not None:
                 users = await self._shown(session, wanted, log_comment)
                 if users is not None:
                     return replace(known, users=users)
             actual = await self._asked(session, wanted, asked, log_comment)
-            if shaped:
+            if shaped and not self._is_old:
                 sql = shapes_query(shaped, self.marker)
                 rows = await session.query(sql, log_comment=log_comment)
                 actual = with_shapes(actual, shaped, ((k, n, d) for k, n, d in rows))
@@ -115,7 +119,7 @@ class Target:
         """Return what exists of these users; few are shown one by one, since nobody tells of
         several which one is missing.
         """
-        async with self._pool.session() as session:
+        async with self.pool.session() as session:
             if len(names) <= FEW:
                 shown = [await self._shown(session, [name], "") for name in names]
                 users = [one for one in shown if one is not None]
@@ -153,27 +157,61 @@ class Target:
             fillvalue=(),
         )
         rows: list[tuple[str, str, str]] = []
-        for some_names, some_roles in parts:
-            sql = observe_query(some_names, some_roles, self.marker)
-            for kind, name, detail in await session.query(sql, log_comment=log_comment):
+        for some in parts:
+            for kind, name, detail in await self._rows(session, *some, log_comment):
                 rows.append((kind, name, detail))
+        if self._is_old:
+            there = sorted(name for kind, name, _ in rows if kind == "user")
+            rows += await self._ends(session, there, log_comment)
         return parse_observation(rows, self.marker)
+
+    async def _rows(
+        self, session: Session, names: Sequence[str], roles: Sequence[str], log_comment: str
+    ) -> Sequence[Row]:
+        if not self._is_old:
+            try:
+                sql = observe_query(names, roles, self.marker)
+                return await session.query(sql, log_comment=log_comment)
+            except StatementRefused as error:
+                if error.code != UNKNOWN_IDENTIFIER:
+                    raise
+                self._is_old = True
+        sql = observe_query(names, roles, self.marker, is_old=True)
+        return await session.query(sql, log_comment=log_comment)
+
+    @staticmethod
+    async def _ends(
+        session: Session, names: Sequence[str], log_comment: str
+    ) -> list[tuple[str, str, str]]:
+        """Return when the log-ins of these users end, in rows as `parse_observation` reads them."""
+        ends: dict[str, tuple[str, ...]] = {}
+        for some in chunks(names, NAMES_BYTES, NAMES_AT_ONCE):
+            shown = await session.query(show_users_query(some), log_comment=log_comment)
+            ends |= dict(parse_ends(line) for (line,) in shown)
+        texts = {text for its in ends.values() for text in its}
+        times: dict[str, int] = {}
+        if texts:
+            told = await session.query(times_query(texts), log_comment=log_comment)
+            times = {text: int(seconds) for text, seconds in told}
+        return [
+            ("ends", name, json.dumps([times[text] for text in its])) for name, its in ends.items()
+        ]
 
     async def privileges_of(self, name: str) -> list[str]:
         """Return what this user holds itself, each as `cut_grant` has it."""
-        async with self._pool.session() as session:
+        async with self.pool.session() as session:
             lines = await session.query(show_grants_query([name]))
         return [cut for (line,) in lines if (cut := cut_grant(line)) is not None]
 
     async def managed(self, after: str, count: int) -> list[str]:
         """Return the names of at most `count` managed users, in order, that come after `after`."""
-        async with self._pool.session() as session:
+        async with self.pool.session() as session:
             rows = await session.query(managed_query(self.marker, after, count))
         return [name for (name,) in rows]
 
     async def census(self) -> Tally:
         """Return how much access there is: managed users who can log in, and roles they hold."""
-        async with self._pool.session() as session:
+        async with self.pool.session() as session:
             ((users, grants),) = await session.query(census_query(self.marker))
         return Tally(users, grants)
 
@@ -184,7 +222,7 @@ class Target:
         result: Result = "unanswered"
         started = self._clock.monotonic()
         try:
-            async with self._pool.session() as session:
+            async with self.pool.session() as session:
                 await session.query(
                     statement.sql, log_comment=log_comment, query_id=statement.query_id or None
                 )

@@ -25,10 +25,15 @@ from workers.access.nature import (
 from workers.access.statements import Right, needed_rights
 from workers.clickhouse.pool import Endpoint, Pool, Session
 from workers.clickhouse.servers import Found
+from workers.clickhouse.target import UNKNOWN_IDENTIFIER
 from workers.doctor.rights import read_held
 
-# VALID UNTIL came with 23.7 (ClickHouse#51261); until 24.7 a restart forgot its time (#66405).
-OLDEST, KEEPS_VALID_UNTIL = (23, 7), (24, 7)
+# Several ways to log in came with 24.9, and with them the lists in `system.users`.
+OLDEST = (24, 9)
+PROBES = (
+    "SELECT valid_until FROM system.users LIMIT 0",
+    "SELECT access_object FROM system.grants LIMIT 0",
+)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _WRONG_PASSWORD = frozenset({192, 193, 194, 516})
 
@@ -97,6 +102,7 @@ async def _examine(
 ) -> AsyncIterator[Finding]:
     ((version,),) = await session.query("SELECT version()")
     yield judge_version(subject, version)
+    yield await _abilities(session, subject)
     before_s = clock.now_ms() / 1000
     ((theirs_ms,),) = await session.query("SELECT toUnixTimestamp64Milli(now64(3))")
     yield judge_clock(subject, theirs_ms / 1000, before_s, clock.now_ms() / 1000)
@@ -157,17 +163,28 @@ def judge_version(subject: str, version: str) -> Finding:
         return fail(
             "target version",
             subject,
-            f"{version} does not know VALID UNTIL",
-            "upgrade ClickHouse to 24.7 or newer",
-        )
-    if numbers < KEEPS_VALID_UNTIL:
-        return warn(
-            "target version",
-            subject,
-            f"{version} forgets VALID UNTIL when it restarts; locked users stay out by HOST NONE",
-            "upgrade ClickHouse to 24.7 or newer",
+            f"{version} knows one way to log in for each user, and is read otherwise",
+            "upgrade ClickHouse to 24.9 or newer, best to 26.2",
         )
     return ok("target version", subject, version)
+
+
+async def _abilities(session: Session, subject: str) -> Finding:
+    """Ask for what younger servers tell, and say what is not seen without it."""
+    try:
+        for probe in PROBES:
+            await session.query(probe)
+    except StatementRefused as error:
+        if error.code != UNKNOWN_IDENTIFIER:
+            return ok("target abilities", subject, "not told: the account lacks rights")
+        return warn(
+            "target abilities",
+            subject,
+            "its system tables don't tell all: when log-ins end is read by SHOW CREATE USER, which"
+            " makes looks slower; what others change on defined roles is not seen",
+            "upgrade ClickHouse to 26.2 or newer",
+        )
+    return ok("target abilities", subject, "tells all that is looked at")
 
 
 def judge_rights(subject: str, account: str, lacking: Collection[Right]) -> Iterator[Finding]:

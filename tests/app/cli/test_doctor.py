@@ -24,6 +24,7 @@ from app.sandbox.ports import choose_ports
 from workers.access.model import RoleDefinition
 from workers.access.statements import ledger_rights, provisioner_grants, quote_identifier
 from workers.clickhouse.pool import Endpoint, Pool
+from workers.doctor.target import judge_version
 
 if TYPE_CHECKING:
     from tests.conftest import ClickHouseServer, RedisServer
@@ -108,6 +109,7 @@ async def test_where_all_is_well_each_check_says_so(
         "tokens",
         "target reachable",
         "target version",
+        "target abilities",
         "target rights",
     }
     assert all(set(row) == {"check", "subject", "status", "finding", "mend"} for row in rows)
@@ -286,3 +288,11 @@ async def test_a_token_that_is_about_to_end_is_noted_and_is_no_failure(
     assert code == 0
     assert wrong(rows)["tokens"]["status"] == "warn"
     assert f"clickhouse-scim token rotate acme {made.id}" in wrong(rows)["tokens"]["mend"]
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("24.8.1.1", "fail"), ("24.9.1.1", "ok"), ("26.9.2.1", "ok"), ("a fork", "fail")],
+)
+def test_a_version_that_is_too_old_is_told(version: str, status: str) -> None:
+    assert judge_version("main", version).status.value == status

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.clock import Clock
+from app.errors import StatementRefused
+from workers.access.model import RoleDefinition
 from workers.access.statements import quote_identifier
+from workers.clickhouse.pool import Pool, Row, Session
 from workers.clickhouse.target import Target
 
 if TYPE_CHECKING:
@@ -58,6 +64,42 @@ async def test_few_users_are_shown_as_they_are(
     asked = await target.observe([names["u"]], [names["r"]])
     assert await target.observe([names["u"]], [names["r"]], fresh=False) == asked
     assert set(asked.users) == {names["u"]}
+    old = Target(OldServer(target.pool.endpoint), target.marker, Clock())
+    assert await old.observe([names["u"]], [names["r"]]) == asked
+    await old.pool.close()
+
+
+class OldServer(Pool):
+    """A server of before 26.2: it does not know the columns that came with it."""
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        async with super().session() as session:
+            query = session.query
+
+            async def refusing(sql: str, **options: Any) -> Sequence[Row]:
+                if "valid_until" in sql or "access_object" in sql:
+                    raise StatementRefused("unknown identifier", code=47, statement=sql)
+                return await query(sql, **options)
+
+            session.query = refusing  # type: ignore[method-assign]
+            yield session
+
+
+async def test_an_old_server_is_asked_in_another_way_for_everybody_at_once(
+    target: Target, sql: Run, tag: str
+) -> None:
+    """Nor does a name that reads like an end, or a role's shape, which it can't tell."""
+    names = [f"{tag}{number}" for number in range(30)] + [f"{tag} VALID UNTIL '2000-01-01'"]
+    for number, name in enumerate(names):
+        until = "VALID UNTIL '2040-01-01 00:00:00'" if number % 2 else ""
+        await sql(f"CREATE USER {quote_identifier(name)} IDENTIFIED WITH kerberos {until}")
+    definition = RoleDefinition("r")
+    asked = await target.observe(names, ["r"], definitions=[definition])
+    old = Target(OldServer(target.pool.endpoint), target.marker, Clock())
+    assert await old.observe(names, ["r"], definitions=[definition]) == asked
+    assert {state.login.until for state in asked.users.values()} == {None, 2_208_988_800}
+    await old.pool.close()
 
 
 async def test_what_is_not_there_is_not_shown(target: Target, sql: Run, tag: str) -> None:

@@ -19,9 +19,11 @@ from workers.access.statements.rights import (
 from workers.access.statements.shaping import shapes_query, with_shapes
 from workers.access.statements.showing import (
     cut_grant,
+    parse_ends,
     parse_shown,
     show_grants_query,
     show_users_query,
+    times_query,
 )
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "masked",
     "needed_rights",
     "observe_query",
+    "parse_ends",
     "parse_observation",
     "parse_shown",
     "provisioner_grants",
@@ -46,5 +49,6 @@ __all__ = [
     "shapes_query",
     "show_grants_query",
     "show_users_query",
+    "times_query",
     "with_shapes",
 ]

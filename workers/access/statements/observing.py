@@ -36,21 +36,25 @@ PRIVILEGES_SHOWN = 20
 Row = tuple[str, str, str]
 
 
-def observe_query(names: Collection[str], roles: Collection[str], marker: str) -> str:
+def observe_query(
+    names: Collection[str], roles: Collection[str], marker: str, *, is_old: bool = False
+) -> str:
     """Return one query about these users and roles, and the users that share a role's name.
 
     Its rows are (kind, name, detail): of a `user` the detail is JSON, of a `user_role`,
     `user_admin` or `role_role` the granted role, of a `privilege` or `managing` some of what the
     user holds itself; roles that `manages` tells of are all of the target. Most of the cost is the
     query's analysis, so it computes little, and columns are few: rows are judged by
-    `parse_observation`. `system.users.valid_until` exists since 26.2.
+    `parse_observation`. `is_old`: without `system.users.valid_until`, which exists since 26.2, and
+    `system.grants.access_object`; rows of `ends` say then when log-ins end (`parse_ends`).
     """
+    ends, of = ("[]", "NULL") if is_old else ("valid_until", "access_object")
     users_in, roles_in = _in({*names, *roles}), _in({*roles, marker})
     managing = literals(sorted(MANAGING))
     return f"""\
 SELECT 'user', name, toJSONString((
     host_ip, host_names, host_names_regexp, host_names_like,
-    CAST(auth_type, 'Array(String)'), auth_params, CAST(valid_until, 'Array(Int64)'),
+    CAST(auth_type, 'Array(String)'), auth_params, CAST({ends}, 'Array(Int64)'),
     default_roles_all, default_roles_except, default_roles_list, default_database,
     toString(id), toUnixTimestamp(now())))
 FROM system.users WHERE name IN {users_in}
@@ -67,7 +71,7 @@ SELECT multiIf(isNull(user_name), 'manages',
         'managing', 'privilege'),
     coalesce(user_name, role_name, ''),
     arrayStringConcat(groupUniqArray({PRIVILEGES_SHOWN:d})(concat(
-        CAST(access_type, 'String'), ' ON ', coalesce(nullIf(access_object, ''), database, '*'),
+        CAST(access_type, 'String'), ' ON ', coalesce(nullIf({of}, ''), database, '*'),
         '.', coalesce(table, '*'))), '\\n')
 FROM system.grants WHERE user_name IN {users_in}
     OR (isNotNull(role_name) AND NOT is_partial_revoke
@@ -112,7 +116,7 @@ def census_query(marker: str) -> str:
 
 
 def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
-    """Return what the rows of `observe_query` say."""
+    """Return what the rows of `observe_query` say, and those of `ends`, (name, JSON array)."""
     seen: dict[str, list[tuple[str, str]]] = {}
     for kind, name, detail in rows:
         seen.setdefault(kind, []).append((name, detail))
@@ -120,6 +124,7 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
     held = _by_name((*seen.get("user_role", ()), *seen.get("user_admin", ())))
     parents = _by_name(seen.get("role_role", ()))
     profiles = _by_name(seen.get("profile", ()))
+    ends = dict(seen.get("ends", ()))
     owned = (*seen.get("privilege", ()), *seen.get("managing", ()))
     privileges = {name: tuple(sorted(text.split("\n"))) for name, text in owned}
     managers = {name for name, _ in seen.get("managing", ())}
@@ -128,6 +133,7 @@ def parse_observation(rows: Iterable[Row], marker: str) -> Actual:
         name: _user(
             detail,
             marker,
+            ends.get(name),
             held=held.get(name, frozenset()),
             admin=admin.get(name, frozenset()),
             privileges=privileges.get(name, ()),
@@ -161,6 +167,7 @@ def _holders(roles: set[str], parents: Mapping[str, frozenset[str]]) -> set[str]
 def _user(
     detail: str,
     marker: str,
+    shown_ends: str | None,
     *,
     held: frozenset[str],
     admin: frozenset[str],
@@ -177,7 +184,8 @@ def _user(
         *(f"regexp {one}" for one in regexps),
         *(f"like {one}" for one in likes),
     )
-    ends = [int(end) for end in ends]
+    ends = [int(end) for end in (ends if shown_ends is None else json.loads(shown_ends))]
+    ends += [0] * (len(methods) - len(ends))
     door = _door(hosts, ends, int(now))
     is_open = door is Door.OPEN
     return UserState(

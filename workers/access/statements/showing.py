@@ -8,10 +8,10 @@ of anything else `parse_shown` says None, and the caller asks `system.*`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from workers.access.model import LOCAL, Door, Home, Login, Method, UserState
-from workers.access.statements.quoting import PAST, identifiers
+from workers.access.statements.quoting import PAST, identifiers, literals
 
 _NAME = r"(?:[A-Za-z_][A-Za-z0-9_]*|`(?:[^`\\]|\\.)+`)"
 _TEXT = r"'(?:[^'\\]|\\.)*'"
@@ -35,6 +35,8 @@ _ROLES = re.compile(
 _PRIVILEGES = re.compile(
     rf"(?P<what>(?:GRANT|REVOKE) .* ON (?:[^`]|`(?:[^`\\]|\\.)+`)+) (?:TO|FROM) {_NAME}", re.DOTALL
 )
+_CREATED = re.compile(rf"CREATE USER (?P<name>{_NAME})")
+_END_OR_QUOTED = re.compile(rf"VALID UNTIL (?P<end>{_TEXT})|{_TEXT}|`(?:[^`\\]|\\.)*`", re.DOTALL)
 GRANT_OPTION = " WITH GRANT OPTION"
 _PARAMS = {"SERVER": "server", "REALM": "realm", "CN": "common_name", "SAN": "subject_alt_name"}
 _BUT = "ALL EXCEPT "
@@ -98,6 +100,24 @@ def parse_shown(
             ),
         )
     return users
+
+
+def parse_ends(line: str) -> tuple[str, tuple[str, ...]]:
+    """Return whose line of SHOW CREATE USER this is, and each VALID UNTIL in it, as it stands."""
+    match = _CREATED.match(line)
+    if match is None:
+        raise ValueError("is no line of SHOW CREATE USER")
+    found = _END_OR_QUOTED.finditer(line, match.end())
+    ends = (end["end"] for end in found if end["end"] is not None)
+    return _unquoted(match["name"]), tuple(map(_unquoted, ends))
+
+
+def times_query(texts: Collection[str]) -> str:
+    """Return a query for (text, seconds since 1970) of these times, read as the server's own."""
+    return (
+        "SELECT text, toInt64(toUnixTimestamp(parseDateTimeBestEffort(text)))"  # noqa: S608 - quoted
+        f" FROM (SELECT arrayJoin([{literals(sorted(texts))}]) AS text)"
+    )
 
 
 def cut_grant(line: str) -> str | None:
