@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +88,37 @@ class _Moved(Exception):
 
 class _Large(Exception):
     """So many members may change that it has to be computed before."""
+
+
+def _refusal(kind: Kind, code: bytes, *told: Any) -> Exception:
+    """Return what the script `write` says no with."""
+    match code:
+        case b"taken" if told[1] >= 0:
+            return OwnWrite(told[0].decode(), told[1])
+        case b"taken":
+            return Uniqueness(f"{KINDS[kind].name} is already taken by another resource")
+        case b"circle":
+            return InvalidValue(f"members: {told[0].decode()} is this group, or holds it")
+        case b"deep":
+            return TooMany("members: too many groups lie above this one")
+        case b"stale":
+            return Stale()
+        case b"gone":
+            return NotFound(f"no such {kind}")
+        case b"moved":
+            return _Moved()
+        case b"large":
+            return _Large()
+        case _:
+            return AssertionError(f"the script write has no reply {code!r}")
+
+
+def _members_json(change: MemberChange) -> bytes:
+    replace = False if change.replace is None else change.replace
+    return encode({"replace": replace, "add": change.add, "remove": change.remove})
+
+
+_NOBODY = _members_json(NO_MEMBERS)
 
 
 def _difference(
@@ -263,11 +294,6 @@ class Directory(Reader):
         seen: str = "",
         staged: _Staged | None = None,
     ) -> Committed:
-        change: Mapping[str, Any] = {
-            "replace": False if members.replace is None else members.replace,
-            "add": members.add,
-            "remove": members.remove,
-        }
         document, origin = commit.document, commit.origin
         arguments = (
             commit.kind,
@@ -276,10 +302,10 @@ class Directory(Reader):
             b"" if document is None else encode(document),
             fold(commit.name),
             "" if document is None else document.get("externalId", ""),
-            encode(change),
+            _NOBODY if members is NO_MEMBERS else _members_json(members),
             commit.name,
             self._targets,
-            encode(list(commit.role_keys)),
+            encode(list(commit.role_keys)) if commit.role_keys else b"[]",
             origin.request_id,
             origin.token_id,
             origin.digest,
@@ -294,31 +320,18 @@ class Directory(Reader):
             "1" if commit.unanswered else "",
             origin.trace,
         )
-        code, *rest = await self._until_free("write", arguments)
-        if code == b"taken":
-            if rest[1] >= 0:
-                raise OwnWrite(rest[0].decode(), rest[1])
-            raise Uniqueness(f"{KINDS[commit.kind].name} is already taken by another resource")
-        if code == b"circle":
-            raise InvalidValue(f"members: {rest[0].decode()} is this group, or holds it")
-        if code == b"deep":
-            raise TooMany("members: too many groups lie above this one")
-        if code == b"stale":
-            raise Stale
-        if code == b"gone":
-            raise NotFound(f"no such {commit.kind}")
-        if code == b"moved":
-            raise _Moved
-        if code == b"large":
-            raise _Large
-        number, created_ms, modified_ms = int(rest[0]), int(rest[1]), int(rest[2])
+        reply = await self._until_free("write", arguments)
+        changed = reply[0] == b"ok"
+        if not changed and reply[0] != b"same":
+            raise _refusal(commit.kind, *reply)
+        number = int(reply[1])
         return Committed(
             id=commit.id,
-            seq=number if code == b"ok" else None,
+            seq=number if changed else None,
             version=number,
-            created_ms=created_ms,
-            modified_ms=modified_ms,
-            wake=tuple(_strings(rest[3])) if code == b"ok" else (),
+            created_ms=int(reply[2]),
+            modified_ms=int(reply[3]),
+            wake=tuple(_strings(reply[4])) if changed and reply[4] != b"[]" else (),
         )
 
     async def _until_free(self, script: str, arguments: Sequence[str | bytes]) -> list[Any]:
