@@ -104,7 +104,8 @@ async def run(link: Link, users: int, rounds: int) -> dict[str, object]:
         (await directory.create("user", {"userName": f"u{number}", "active": True}, ORIGIN)).id
         for number in range(users)
     ]
-    group = (await directory.create("group", {"displayName": "Data Analysts"}, ORIGIN)).id
+    team, key = {"displayName": "Data Analysts"}, "name:data analysts"
+    group = (await directory.create("group", team, ORIGIN, role_keys=[key])).id
     for tenant, target in others():
         its = Directory(link, tenant, [target])
         for number in range(WAITING):

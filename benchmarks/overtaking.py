@@ -60,7 +60,8 @@ async def together(count: int, makes: Iterable[object]) -> None:
 async def fill(directory: Directory, people: dict[str, str], events: int) -> None:
     """Put `events` into the log: a third newcomers, a third changes, a third memberships."""
     rng = random.Random(7)
-    group = (await directory.create("group", {"displayName": "Data Analysts"}, ORIGIN)).id
+    team, key = {"displayName": "Data Analysts"}, "name:data analysts"
+    group = (await directory.create("group", team, ORIGIN, role_keys=[key])).id
     ids = list(people.values())
 
     async def make(number: int) -> None:
