@@ -12,12 +12,20 @@ import random
 import signal
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, assert_never, get_args
 from urllib.parse import quote
 
 import aiohttp
@@ -39,6 +47,10 @@ T = TypeVar("T")
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+
+Dialect = Literal["rfc", "entra", "okta", "okta wizard"]  # how providers say `active`
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 BY_HAND = (
     "CREATE DATABASE handmade",
@@ -188,8 +200,49 @@ class Idp:
     async def set_active(self, user: str, *, active: bool) -> None:
         await self.patch(f"/Users/{user}", "replace", "active", active)
 
+    async def switch(self, dialect: Dialect, user: str, name: str, *, active: bool) -> None:
+        """Deactivate or reactivate as this provider says it."""
+        path = f"/Users/{user}"
+        match dialect:
+            case "rfc":
+                await self.set_active(user, active=active)
+            case "entra":
+                await self.patch(path, "Replace", "active", str(active))
+            case "okta":
+                operation = {"op": "replace", "value": {"active": active}}
+                await self.write("PATCH", path, {"schemas": [PATCH], "Operations": [operation]})
+            case "okta wizard":
+                body = {"schemas": [USER], "id": user, "userName": name, "active": active}
+                await self.write("PUT", path, body)
+            case other:
+                assert_never(other)
+
+    async def switch_all(self, users: Mapping[str, bool]) -> None:
+        """Deactivate and reactivate several people by one Bulk request, by id."""
+        operations = [
+            {
+                "method": "PATCH",
+                "path": f"/Users/{user}",
+                "data": {
+                    "schemas": [PATCH],
+                    "Operations": [{"op": "replace", "path": "active", "value": active}],
+                },
+            }
+            for user, active in users.items()
+        ]
+        body = {"schemas": [BULK], "Operations": operations}
+        while True:
+            done = await self.write("POST", "/Bulk", body)
+            refused = {one["status"] for one in done["Operations"] if int(one["status"]) >= 300}
+            if not refused:
+                return
+            assert refused == {"503"}, done  # Redis went away in the middle: all over again
+
     async def rename(self, user: str, name: str) -> None:
         await self.patch(f"/Users/{user}", "replace", "userName", name)
+
+    async def rename_group(self, group: str, name: str) -> None:
+        await self.patch(f"/Groups/{group}", "replace", "displayName", name)
 
     async def delete_user(self, user: str) -> None:
         await self.write("DELETE", f"/Users/{user}")
@@ -398,10 +451,21 @@ class Employee:
 
 @dataclass(slots=True)
 class Team:
+    """`mapped`: what it was called when the role map found it. `nested`: ids of groups in it."""
+
     id: str
     name: str
+    mapped: str
     members: set[str] = field(default_factory=set)
+    nested: set[str] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Lacking(NamedTuple):
+    """Somebody by userName, and the roles that are not to be held."""
+
+    name: str
+    roles: frozenset[str]
 
 
 class Company:
@@ -424,7 +488,7 @@ class Company:
     async def found(self, groups: Collection[str]) -> None:
         """Push the groups, and as many people as the company begins with."""
         for name in groups:
-            self._teams.append(Team(await self.idp.create_group(name), name))
+            self._teams.append(Team(await self.idp.create_group(name), name, name))
         for _ in range(self._people // 2):
             await self._hire()
 
@@ -450,6 +514,10 @@ class Company:
             self._leave: 12,
             self._push_whole_group: 8,
             self._switch: 18,
+            self._switch_some: 3,
+            self._rename_group: 2,
+            self._nest: 3,
+            self._take_apart: 3,
             self._rename: 8,
             self._pass_a_name_on: 4,
             self._swap_names: 3,
@@ -475,6 +543,43 @@ class Company:
         async with somebody.lock:
             somebody.changes += 1
             yield somebody
+
+    def _begin(self, people: Iterable[str]) -> None:
+        """Note that a change begins which may give these people something."""
+        for one in people:
+            if one in self._employees:
+                self._employees[one].changes += 1
+
+    def _teams_above(self, team: Team) -> list[Team]:
+        """Return it, and every team that it is in, also through others."""
+        above = [team]
+        for one in above:
+            above += [t for t in self._teams if one.id in t.nested and t not in above]
+        return above
+
+    def _people_below(self, team: Team) -> set[str]:
+        """Return everybody who is in it, also through other teams."""
+        return {i for one in self._teams if team in self._teams_above(one) for i in one.members}
+
+    def _teams_of(self, person: str) -> list[Team]:
+        direct = [team for team in self._teams if person in team.members]
+        return [above for team in direct for above in self._teams_above(team)]
+
+    def lacking(self, roles: Mapping[str, frozenset[str]]) -> dict[tuple[str, int], Lacking]:
+        """Return, by id and number of changes, which roles those people are not to have of whom
+        nothing is under way. `roles`: by the name of a group.
+        """
+        every = frozenset().union(*roles.values())
+        changing = [team for team in self._teams if team.lock.locked()]
+        unsure = frozenset().union(
+            *(roles[above.mapped] for team in changing for above in self._teams_above(team))
+        )
+        found = {}
+        for e in self._employees.values():
+            if not e.lock.locked():
+                theirs = [roles[team.mapped] for team in self._teams_of(e.id)] if e.active else []
+                found[e.id, e.changes] = Lacking(e.name, every.difference(unsure, *theirs))
+        return found
 
     def barred(self) -> dict[tuple[str, int], str]:
         """Return the names of those who are to have no way in, and of whom nothing else is under
@@ -504,6 +609,7 @@ class Company:
         async with team.lock:
             people = self._rng.sample(sorted(self._employees), min(len(self._employees), 3))
             self.done += 1
+            self._begin(people)
             await self.idp.join(team.id, *people)
             team.members.update(people)
 
@@ -521,15 +627,56 @@ class Company:
         async with team.lock:
             some = self._rng.sample(sorted(self._employees), len(self._employees) // 3)
             self.done += 1
-            await self.idp.put_group(team.id, team.name, some)
+            self._begin(some)
+            await self.idp.put_group(team.id, team.name, [*some, *sorted(team.nested)])
             team.members = set(some)
+
+    async def _rename_group(self) -> None:
+        """It keeps its roles: the role map knows it by its id since it was found."""
+        team = self._rng.choice(self._teams)
+        async with team.lock:
+            self._number += 1
+            self.done += 1
+            name = f"{team.mapped} {self._number}"
+            await self.idp.rename_group(team.id, name)
+            team.name = name
+
+    async def _nest(self) -> None:
+        """Put a team into another, never round in a circle."""
+        at = self._rng.randrange(len(self._teams) - 1)
+        outer, inner = self._teams[at], self._rng.choice(self._teams[at + 1 :])
+        async with outer.lock, inner.lock:
+            if inner.id not in outer.nested:
+                self.done += 1
+                self._begin(self._people_below(inner))
+                await self.idp.join(outer.id, inner.id)
+                outer.nested.add(inner.id)
+
+    async def _take_apart(self) -> None:
+        outer = self._rng.choice(self._teams)
+        async with outer.lock:
+            if outer.nested:
+                inner = self._rng.choice(sorted(outer.nested))
+                self.done += 1
+                await self.idp.leave(outer.id, inner)
+                outer.nested.discard(inner)
 
     async def _switch(self) -> None:
         async with self._somebody() as one:
             if one is not None:
                 self.done += 1
-                await self.idp.set_active(one.id, active=not one.active)
+                dialect = self._rng.choice(DIALECTS)
+                await self.idp.switch(dialect, one.id, one.name, active=not one.active)
                 one.active = not one.active
+
+    async def _switch_some(self) -> None:
+        async with self._somebody() as one, self._somebody() as other:
+            some = [person for person in (one, other) if person is not None]
+            if some:
+                self.done += 1
+                await self.idp.switch_all({person.id: not person.active for person in some})
+                for person in some:
+                    person.active = not person.active
 
     async def _rename(self) -> None:
         """Also to the same name in capitals, or in another normal form."""
@@ -604,6 +751,9 @@ class Company:
             members = {m["value"] for m in groups[team.id].get("members", [])} & wanted.keys()
             if members != team.members & wanted.keys():
                 wrong.append(f"{team.name}: {members ^ (team.members & wanted.keys())}")
+            nested = {m["value"] for m in groups[team.id].get("members", [])} & groups.keys()
+            if nested != team.nested or groups[team.id]["displayName"] != team.name:
+                wrong.append(f"{team.name}: {groups[team.id]['displayName']} holds {nested}")
         return wrong
 
     def differences_on_target(self, view: TenantView, seen: Mapping[str, Expected]) -> list[str]:
@@ -612,8 +762,8 @@ class Company:
         default = frozenset(view.tenant.default_roles)
         wanted: dict[str, Expected] = {}
         for employee in self._employees.values():
-            teams = [team for team in self._teams if employee.id in team.members]
-            roles = default.union(*(role_map.get(team.name, frozenset()) for team in teams))
+            teams = self._teams_of(employee.id)
+            roles = default.union(*(role_map.get(team.mapped, frozenset()) for team in teams))
             name = view.user(employee.name)
             wanted[name] = (
                 Expected("open", roles) if employee.active else Expected("locked", frozenset())

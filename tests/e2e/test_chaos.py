@@ -79,11 +79,14 @@ class Faults:
 
 @dataclass(slots=True)
 class Watch:
-    """Looks all the time whether somebody whose access was seen to be gone has it again."""
+    """Looks all the time whether somebody whose access was seen to be gone has it again: all of it
+    (`closed`), or a role (`gone`).
+    """
 
     world: World
     companies: dict[str, Company]
     closed: set[tuple[str, tuple[str, int]]] = field(default_factory=set)
+    gone: set[tuple[str, tuple[str, int], str]] = field(default_factory=set)
     looks: int = 0
     back: list[str] = field(default_factory=list)
 
@@ -96,12 +99,22 @@ class Watch:
             await asyncio.sleep(0.1)
 
     async def _look(self, tenant: str, target: str) -> None:
-        before = self.companies[tenant].barred()
+        view = self.world.view(tenant)
+        roles = {entry.group or "": frozenset(entry.roles) for entry in view.tenant.groups}
+        before, lacking = self.companies[tenant].barred(), self.companies[tenant].lacking(roles)
         async with asyncio.timeout(5):
             access = await self.world.access(tenant, target)
-        still = self.companies[tenant].barred()
-        view = self.world.view(tenant)
+        still, lack = self.companies[tenant].barred(), self.companies[tenant].lacking(roles)
         self.looks += 1
+        for one, (name, theirs) in lacking.items():
+            seen = access.get(view.user(name))
+            if one not in lack or seen is None:
+                continue
+            for role in theirs & lack[one].roles:
+                if role not in seen.roles:
+                    self.gone.add((target, one, role))
+                elif (target, one, role) in self.gone:
+                    self.back.append(f"{name} on {target}: {role} again")
         for one, name in before.items():
             if one not in still:
                 continue
