@@ -153,3 +153,11 @@ async def test_servers_that_the_file_does_not_name_get_and_lose_access_like_the_
         assert {(row["node"], row["result"]) for row in ran["targets"]} == {
             (cluster.host(name), "out") for name in "abc"
         }
+        found = {
+            (row["check"], row["subject"]): row["status"]
+            for row in await world.sandbox.command_json("doctor")
+        }
+        assert found["target servers", "main"] == "ok"
+        for name in "abc":
+            host = cluster.host(name)
+            assert found["target storage", f"main@{host} ({host})"] == "ok"
