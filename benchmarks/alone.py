@@ -59,30 +59,49 @@ async def programs(*wanted: Program) -> AsyncIterator[list[Child]]:
         await asyncio.gather(*tasks)
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a receiver needs. `port`: a free one for it. `tokens`: one of each tenant."""
+
+    config: Path
+    redis: str
+    port: int
+    tokens: dict[str, str]
+
+
 @asynccontextmanager
-async def receiver_alone(
+async def redis_alone(
     folder: Path, tenants: Sequence[str] = (TENANT,), configuration: str = CONFIG
-) -> AsyncIterator[Alone]:
-    """Start Redis (every write on disk before it is acknowledged) and one receiver process.
+) -> AsyncIterator[Ready]:
+    """Start Redis (every write on disk before it is acknowledged), with the tenants' tokens in it.
 
     `configuration`: with `{redis}` in the place of Redis's URL.
     """
     ports = choose_ports(("redis", "receiver"), {}, random.Random())
-    redis_port, port = ports["redis"], ports["receiver"]
-    redis = redis_program(find_redis(), redis_port, folder, folder / "redis.log")
-    url = f"redis://127.0.0.1:{redis_port}/0"
-    config, log = folder / "clickhouse-scim.toml", folder / "receiver.log"
+    redis = redis_program(find_redis(), ports["redis"], folder, folder / "redis.log")
+    url = f"redis://127.0.0.1:{ports['redis']}/0"
+    config = folder / "clickhouse-scim.toml"
     config.write_text(configuration.format(redis=url))
-    arguments = ["receiver", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    receiver = Program(name="receiver", arguments=[*PROGRAM, *arguments], log=log)
     async with programs(redis):
-        await until(partial(answers, redis_port))
+        await until(partial(answers, ports["redis"]))
         link, now_ms = connect(url), Clock().now_ms()
         made = {tenant: (await create(link, tenant, now_ms=now_ms)).token for tenant in tenants}
         await link.close()
+        yield Ready(config, url, ports["receiver"], made)
+
+
+@asynccontextmanager
+async def receiver_alone(
+    folder: Path, tenants: Sequence[str] = (TENANT,), configuration: str = CONFIG
+) -> AsyncIterator[Alone]:
+    """Start such a Redis, and one receiver process."""
+    async with redis_alone(folder, tenants, configuration) as ready:
+        where = ["--config", str(ready.config), "--host", "127.0.0.1", "--port", str(ready.port)]
+        log = folder / "receiver.log"
+        receiver = Program(name="receiver", arguments=[*PROGRAM, "receiver", *where], log=log)
         async with programs(receiver) as (child,):
-            await until(partial(is_open, port))
-            yield Alone(port, url, made, child.pid or 0, log)
+            await until(partial(is_open, ready.port))
+            yield Alone(ready.port, ready.redis, ready.tokens, child.pid or 0, log)
 
 
 @asynccontextmanager

@@ -24,13 +24,9 @@ import asyncio
 import json
 import logging
 import multiprocessing
-import random
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,27 +36,21 @@ import aiohttp
 import msgspec
 from aiohttp import web
 from redis import Redis
-from redis.exceptions import ConnectionError as NotThere
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from app.clock import Clock
 from app.config.load import load
-from app.directory import tokens
-from app.directory.link import connect
 from app.http.main import build_receiver, make_runner
 from app.logs import configure_logs
-from app.sandbox.ports import choose_ports
-from app.sandbox.redis import find_redis, redis_program
+from benchmarks.alone import TENANT, redis_alone
 
-TENANT = "bench"
 FILE = """
 [redis]
-url = "{url}"
+url = "{redis}"
 [targets.main]
 hosts = ["127.0.0.1:9000"]
-[tenants.bench]
+[tenants.acme]
 targets = ["main"]
 [limits]
 max_body_bytes = 67108864
@@ -87,9 +77,9 @@ class Row:
 # --- the processes beside this one --------------------------------------------------------------
 
 
-def ping(port: int, pipe: Connection) -> None:
+def ping(url: str, pipe: Connection) -> None:
     """Send PING every millisecond; answer each message with the longest wait since the last one."""
-    longest, redis = 0.0, Redis(port=port)
+    longest, redis = 0.0, Redis.from_url(url)
     while True:
         started = time.perf_counter()
         redis.ping()
@@ -165,24 +155,6 @@ class Beside:
     def end(self) -> None:
         self._pipe.send(None)
         self._process.join(10)
-
-
-@contextmanager
-def own_redis(port: int, folder: Path) -> Iterator[Redis]:
-    program = redis_program(find_redis(), port, folder, folder / "redis.log")
-    with (folder / "redis.log").open("wb") as log:
-        process = subprocess.Popen(program.arguments, cwd=folder, stdout=log, stderr=log)
-    redis = Redis(port=port)
-    while True:
-        try:
-            redis.ping()
-            break
-        except NotThere:
-            time.sleep(0.02)
-    redis.config_set("latency-monitor-threshold", 1)
-    yield redis
-    process.terminate()
-    process.wait()
 
 
 # --- the changes --------------------------------------------------------------------------------
@@ -298,29 +270,26 @@ def _patch(op: str, members: list[str]) -> bytes:
 
 
 async def run(members: int) -> list[Row]:
-    ports = choose_ports(["redis", "receiver"], {}, random.Random())
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as name,
-        own_redis(ports["redis"], Path(name)) as redis,
-    ):
-        config = Path(name) / "clickhouse-scim.toml"
-        url = f"redis://127.0.0.1:{ports['redis']}/0"
-        config.write_text(FILE.format(url=url))
-        link = connect(url)
-        created = await tokens.create(link, TENANT, now_ms=Clock().now_ms())
-        await link.close()
-        receiver = Beside(receive, str(config), ports["receiver"])
-        receiver.ready()
-        pings = Beside(ping, ports["redis"])
-        timeout = aiohttp.ClientTimeout(total=120)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
-            bench = Bench(
-                http, redis, (pings, receiver), port=ports["receiver"], token=created.token
-            )
-            await bench.run(members)
-        for beside in (pings, receiver):
-            beside.end()
-        return bench.rows
+    with tempfile.TemporaryDirectory(prefix="clickhouse-scim-groups-") as name:
+        async with redis_alone(Path(name), configuration=FILE) as ready:
+            redis = Redis.from_url(ready.redis)
+            redis.config_set("latency-monitor-threshold", 1)
+            receiver = Beside(receive, str(ready.config), ready.port)
+            receiver.ready()
+            pings = Beside(ping, ready.redis)
+            timeout = aiohttp.ClientTimeout(total=120)
+            async with aiohttp.ClientSession(timeout=timeout) as http:
+                bench = Bench(
+                    http,
+                    redis,
+                    (pings, receiver),
+                    port=ready.port,
+                    token=ready.tokens[TENANT],
+                )
+                await bench.run(members)
+            for beside in (pings, receiver):
+                beside.end()
+            return bench.rows
 
 
 def table(rows: list[Row]) -> Table:

@@ -41,6 +41,12 @@ RUNS = {
     "creates": ("creates.py", "--seconds", "2", "--rounds", "3"),
     "growth": ("growth.py", "--users", "20000", "--members", "10000", "--times", "150"),
     "latency": ("latency.py", "--changes", "90"),
+    "draining": ("draining.py", "--events", "2000", "--rounds", "2"),
+    "tenants": (
+        "tenants.py",
+        *("--tenants", "2000", "--active", "20"),
+        *("--seconds", "12", "--rate", "10"),
+    ),
 }
 CLAIMS = (
     Claim("durable creates / bare handler", "creates", lambda f: f["ratio"], more=True),
@@ -48,6 +54,8 @@ CLAIMS = (
     Claim("create, 20,000 / 1,000 users", "growth", lambda f: f["create"]["ratio"]),
     Claim("cursor page, 20,000 / 1,000 users", "growth", lambda f: f["cursor page"]["ratio"]),
     Claim("one member, 10,000 / 10 members", "growth", lambda f: f["member"]["ratio"]),
+    Claim("events applied / one job each", "draining", lambda f: f["ratio"], more=True),
+    Claim("worker, 2,000 / 20 tenants, 20 active", "tenants", lambda f: f["ratio"]["worker"]),
     Claim(
         "2xx to applied / bare statement",
         "latency",

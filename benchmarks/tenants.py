@@ -101,7 +101,8 @@ async def measured(tenants: int, active: int, seconds: float, rate: float) -> di
             async with programs(worker) as (child,):
                 await _change(alone, names[:active], active, 1e9)  # each has its first user
                 await _applied(link, names[:active])
-                await asyncio.sleep(10)
+                await _scrape(alone.port, 1)  # the first one reads everybody
+                await asyncio.sleep(5)
                 pids = {"worker": child.pid or 0, "receiver": alone.pid}
                 before = {name: cpu_ms([pid]) for name, pid in pids.items()}
                 scraping = asyncio.create_task(_scrape(alone.port, round(seconds / SCRAPE_S)))
