@@ -14,7 +14,7 @@ from app.cli.lookup import LaneName
 from app.cli.output import iso
 from app.config.nodes import configured_name
 from app.config.settings import Settings
-from app.directory.lanes import LaneStatus, LaneStore, read_statuses
+from app.directory.lanes import LaneStatus, LaneStore, State, read_statuses
 from app.directory.revocations import with_revocations
 from app.directory.rows import lane_row
 from app.directory.shards import Shards
@@ -50,14 +50,18 @@ async def states(shards: Shards, lanes: Sequence[LaneName]) -> States:
 async def states_of_targets(shards: Shards, lanes: Sequence[LaneName]) -> States:
     """Return a row for each tenant and target as the file names it, in the given order.
 
-    Of a target whose servers are lanes each, it says how far the last of them is, and has a row for
-    each under `nodes`.
+    Of a target whose servers are lanes each, it says how far the last of them is, and the state
+    that asks most for somebody; each has a row of its own under `nodes`.
     """
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     found = await states(shards, lanes)
     for row in found.rows:
         rows.setdefault((row["tenant"], configured_name(row["target"])), []).append(row)
     return States([_joined(target, its) for (_, target), its in rows.items()], found.failures)
+
+
+# Of several servers of a target the state that asks most for somebody is told.
+_OF_CONCERN: tuple[State, ...] = ("blocked", "paused", "backing-off", "draining", "idle")
 
 
 def _joined(target: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -67,6 +71,7 @@ def _joined(target: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     errors = (row["last_error"] for row in rows if row["last_error"] is not None)
     return last | {
         "target": target,
+        "state": min((row["state"] for row in rows), key=_OF_CONCERN.index),
         "lag_seconds": max(row["lag_seconds"] for row in rows),
         "dead_letters": sum(row["dead_letters"] for row in rows),
         "held": sum(row["held"] for row in rows),

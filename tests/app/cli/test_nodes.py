@@ -97,3 +97,16 @@ def test_the_name_in_the_file_stands_for_all_servers(
     assert (ran.code, "did you mean main?" in ran.err) == (2, True)
     assert site.cli("provisioner-grants", site.tenant, "main").code == 0
     assert site.cli("access", "show", site.tenant, "--target", "main").code == 0
+
+
+def test_one_server_that_was_paused_shows_in_the_row_of_all(site: Site) -> None:
+    text = site.cli.config.read_text()
+    start = text.index("hosts = [", text.index("[targets.main]"))
+    hosts = 'hosts = ["127.0.0.1:8", "127.0.0.1:9"]\nstorage = "per_node"'
+    site.cli.config.write_text(text[:start] + hosts + text[text.index("\n", start) :])
+    assert site.cli("lane", "pause", site.tenant, "main@127.0.0.1:9").code == 0
+    (row,) = site.cli("lane", "list", "--tenant", site.tenant, "--json").json
+    assert (row["state"], [node["state"] for node in row["nodes"]]) == (
+        "paused",
+        ["idle", "paused"],
+    )
