@@ -46,6 +46,12 @@ class Alone:
     log: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Bare:
+    port: int
+    pid: int
+
+
 @asynccontextmanager
 async def programs(*wanted: Program) -> AsyncIterator[list[Child]]:
     """Keep programs running for as long as this is open."""
@@ -105,8 +111,8 @@ async def receiver_alone(
 
 
 @asynccontextmanager
-async def bare_handler(answer_bytes: int) -> AsyncIterator[int]:
-    """Serve POSTs by a handler that parses the body and answers so many bytes; yield its port."""
+async def bare_handler(answer_bytes: int) -> AsyncIterator[Bare]:
+    """Serve POSTs by a handler that parses the body and answers so many bytes."""
     port = choose_ports(("bare",), {}, random.Random())["bare"]
     arguments: Sequence[str] = [
         sys.executable,
@@ -114,9 +120,9 @@ async def bare_handler(answer_bytes: int) -> AsyncIterator[int]:
         str(port),
         str(answer_bytes),
     ]
-    async with programs(Program(name="bare handler", arguments=arguments)):
+    async with programs(Program(name="bare handler", arguments=arguments)) as (child,):
         await until(partial(is_open, port))
-        yield port
+        yield Bare(port, child.pid or 0)
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

@@ -50,6 +50,7 @@ RUNS = {
 }
 CLAIMS = (
     Claim("durable creates / bare handler", "creates", lambda f: f["ratio"], more=True),
+    Claim("processor time of a create / bare handler", "creates", lambda f: f["cpu_ratio"]),
     Claim("look-up, 20,000 / 1,000 users", "growth", lambda f: f["look-up"]["ratio"]),
     Claim("create, 20,000 / 1,000 users", "growth", lambda f: f["create"]["ratio"]),
     Claim("cursor page, 20,000 / 1,000 users", "growth", lambda f: f["cursor page"]["ratio"]),
