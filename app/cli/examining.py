@@ -12,7 +12,7 @@ from app.config.ledger import LedgerSettings
 from app.config.nodes import configured_name, with_servers
 from app.config.redis import RedisSettings
 from app.config.settings import Settings
-from app.directory.lanes import read_statuses
+from app.directory.lanes import LaneStatus, read_statuses
 from app.directory.link import Link, connect
 from app.directory.servers import settings_with_servers
 from app.directory.shards import connect_all
@@ -92,13 +92,13 @@ async def _examine_markers(
     link: Link, tenants: Sequence[str], settings: Settings, clock: Clock
 ) -> list[Finding]:
     names = [(name, target) for name in tenants for target in settings.tenants[name].targets]
-    return await examine_markers(
-        (
-            (lane, endpoint_of(settings, lane.target), settings.tenants[lane.tenant].marker_role)
-            for lane in (await read_statuses(link, names)).values()
-        ),
-        clock,
-    )
+    lanes: dict[str, dict[LaneStatus, str]] = {}
+    for lane in (await read_statuses(link, names)).values():
+        lanes.setdefault(lane.target, {})[lane] = settings.tenants[lane.tenant].marker_role
+    found: list[Finding] = []
+    for target, its in lanes.items():
+        found += await examine_markers(endpoint_of(settings, target), its, clock)
+    return found
 
 
 async def _examine_targets(configured: Settings, clock: Clock) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from app.clock import Clock
 from app.directory.lanes import LaneStatus
@@ -13,24 +13,23 @@ from workers.clickhouse.target import Target
 
 
 async def examine_markers(
-    lanes: Iterable[tuple[LaneStatus, Endpoint, str]], clock: Clock
+    endpoint: Endpoint, lanes: Mapping[LaneStatus, str], clock: Clock
 ) -> list[Finding]:
-    """Return a finding about each lane's marker role, the third of each; none about lanes that have
-    not brought anything onto their target, and where it does not answer.
+    """Return a finding about the marker role of each lane of one target; none about lanes that have
+    not brought anything onto it, and none where it does not answer.
     """
-    found: list[Finding] = []
-    for lane, endpoint, marker in lanes:
-        if not lane.applied_seq:
-            continue
-        pool = Pool(endpoint)
-        try:
-            actual = await Target(pool, marker, clock).observe((), ())
-        except TargetError:
-            continue  # the findings about the target say why
-        finally:
-            await pool.close()
-        found.append(judge_marker(lane, marker, is_there=marker in actual.roles))
-    return found
+    used = {lane: marker for lane, marker in lanes.items() if lane.applied_seq}
+    if not used:
+        return []
+    pool = Pool(endpoint)
+    try:
+        first, *others = sorted(set(used.values()))
+        roles = (await Target(pool, first, clock).observe((), others)).roles
+    except TargetError:
+        return []  # the findings about the target say why
+    finally:
+        await pool.close()
+    return [judge_marker(lane, marker, is_there=marker in roles) for lane, marker in used.items()]
 
 
 def judge_marker(lane: LaneStatus, marker: str, *, is_there: bool) -> Finding:
