@@ -51,6 +51,7 @@ BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 
 Dialect = Literal["rfc", "entra", "okta", "okta wizard"]  # how providers say `active`
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
+WAY_IN = "a way in"  # beside the names of roles
 
 BY_HAND = (
     "CREATE DATABASE handmade",
@@ -445,6 +446,7 @@ class Employee:
     id: str
     name: str
     active: bool = True
+    password: str = ""
     changes: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -462,10 +464,10 @@ class Team:
 
 
 class Lacking(NamedTuple):
-    """Somebody by userName, and the roles that are not to be held."""
+    """Somebody by userName, and what is not to be had: roles, and WAY_IN."""
 
     name: str
-    roles: frozenset[str]
+    what: frozenset[str]
 
 
 class Company:
@@ -475,8 +477,11 @@ class Company:
     time, so what is known is what the directory must hold.
     """
 
-    def __init__(self, idp: Idp, seed: int, *, people: int, at_once: int = 8) -> None:
-        self.idp = idp
+    def __init__(
+        self, idp: Idp, seed: int, *, people: int, at_once: int = 8, passwords: bool = False
+    ) -> None:
+        """`passwords`: whether it pushes some."""
+        self.idp, self._passwords = idp, passwords
         self.done = 0
         self._rng = random.Random(seed)
         self._people, self._at_once = people, at_once
@@ -518,6 +523,7 @@ class Company:
             self._rename_group: 2,
             self._nest: 3,
             self._take_apart: 3,
+            self._push_password: 6 if self._passwords else 0,
             self._rename: 8,
             self._pass_a_name_on: 4,
             self._swap_names: 3,
@@ -566,10 +572,10 @@ class Company:
         return [above for team in direct for above in self._teams_above(team)]
 
     def lacking(self, roles: Mapping[str, frozenset[str]]) -> dict[tuple[str, int], Lacking]:
-        """Return, by id and number of changes, which roles those people are not to have of whom
-        nothing is under way. `roles`: by the name of a group.
+        """Return, by id and number of changes, what those people are not to have of whom nothing is
+        under way. `roles`: by the name of a group, those of everybody by "".
         """
-        every = frozenset().union(*roles.values())
+        every = frozenset({WAY_IN}).union(*roles.values())
         changing = [team for team in self._teams if team.lock.locked()]
         unsure = frozenset().union(
             *(roles[above.mapped] for team in changing for above in self._teams_above(team))
@@ -577,19 +583,15 @@ class Company:
         found = {}
         for e in self._employees.values():
             if not e.lock.locked():
-                theirs = [roles[team.mapped] for team in self._teams_of(e.id)] if e.active else []
-                found[e.id, e.changes] = Lacking(e.name, every.difference(unsure, *theirs))
+                theirs = [roles[team.mapped] for team in self._teams_of(e.id)]
+                right = frozenset({WAY_IN}).union(roles[""], unsure, *theirs)
+                found[e.id, e.changes] = Lacking(e.name, every - right if e.active else every)
         return found
 
-    def barred(self) -> dict[tuple[str, int], str]:
-        """Return the names of those who are to have no way in, and of whom nothing else is under
-        way, by id and number of changes.
-        """
-        return {
-            (e.id, e.changes): e.name
-            for e in self._employees.values()
-            if not e.active and not e.lock.locked()
-        }
+    @staticmethod
+    def had_by(seen: Expected) -> frozenset[str]:
+        """Return what somebody has of what `lacking` tells."""
+        return seen.roles | ({WAY_IN} if seen.state == "open" else frozenset())
 
     async def _hire(self) -> None:
         await self._hire_as(self._new_name())
@@ -677,6 +679,19 @@ class Company:
                 await self.idp.switch_all({person.id: not person.active for person in some})
                 for person in some:
                     person.active = not person.active
+
+    async def _push_password(self) -> None:
+        async with self._somebody() as one:
+            if one is not None:
+                self.done += 1
+                password = f"S3cret of {one.id} {one.changes}"
+                await self.idp.patch(f"/Users/{one.id}", "replace", "password", password)
+                one.password = password
+
+    def passwords(self) -> dict[str, str]:
+        """Return by what those who are to get in can get in, by userName."""
+        people = self._employees.values()
+        return {e.name: e.password for e in people if e.active and e.password}
 
     async def _rename(self) -> None:
         """Also to the same name in capitals, or in another normal form."""
