@@ -24,7 +24,7 @@ from workers.clickhouse.pool import Endpoint, Pool
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 SECRETS = {"REDIS_PASSWORD": "x", "CH_EU_PASSWORD": "x"}
 
 

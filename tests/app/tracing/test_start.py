@@ -39,7 +39,7 @@ from app.tracing.start import traced
 if TYPE_CHECKING:
     from tests.conftest import ClickHouseServer, RedisServer
 
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 FILE = """
 [redis]
 url = "{redis}"
