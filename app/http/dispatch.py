@@ -45,7 +45,8 @@ class Dispatch:
     def __init__(self, receiver: Receiver, request: web.BaseRequest, trace: str = "") -> None:
         """`trace`: as in `Origin`."""
         given = request.headers.get("X-Request-Id")
-        self._id = given if given and _SANE_ID.fullmatch(given) else os.urandom(16).hex()
+        # 24 digits: 32 would be taken for a hash by what scrubs reports to Sentry.
+        self._id = given if given and _SANE_ID.fullmatch(given) else os.urandom(12).hex()
         self._receiver, self._request = receiver, request
         self._route = route = find_route(request.rel_url.raw_path)
         self._reads = request.method in _READS or (route is not None and route.is_search)

@@ -35,14 +35,14 @@ def known() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     metrics = Metrics()
     for declared in vars(metrics).values():
-        labels = set(getattr(declared, "_labelnames", ()))
-        for family in declared.describe() if hasattr(declared, "describe") else ():
+        labels = set(getattr(declared, "_labelnames", getattr(declared, "_labels", ())))
+        for family in declared.collect() if hasattr(declared, "collect") else ():
             if family.type == "counter":
                 found[f"{family.name}_total"] = labels
             else:
                 for suffix in ("_bucket", "_sum", "_count"):
                     found[family.name + suffix] = labels | {"le"}
-    for gauge in (*families(State(0)), *own_gauges({})):
+    for gauge in (*families(State(0)), *own_gauges({"redis": {"receiver": 0, "worker": 0}})):
         found[gauge.name] = set(getattr(gauge, "_labelnames", ()))
     return found
 
