@@ -12,7 +12,7 @@ from app.directory.record import Stored
 from app.errors import InvalidValue, NotFound
 from app.http.receiver import Caller, Receiver
 from app.http.rendering import Renderer
-from app.scim.present import Selection, entity_tag, parse_selection
+from app.scim.present import entity_tag, parse_selection
 from app.scim.quirks import Quirk
 from app.scim.text import fold
 
@@ -33,9 +33,6 @@ class Endpoint:
     def renderer(self, attributes: str | None = None, excluded: str | None = None) -> Renderer:
         """Return what makes answers with these attributes. Raises InvalidValue."""
         selection = parse_selection(self.resource_type, attributes, excluded)
-        return self.selecting(selection)
-
-    def selecting(self, selection: Selection) -> Renderer:
         return Renderer(self.tenant.sources[self.kind], self.caller.base_url, selection)
 
     async def stored(self, resource_id: str) -> Stored:
