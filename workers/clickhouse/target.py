@@ -49,12 +49,13 @@ def _untold(_kind: str, _result: Result, _seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Roles as they were at `at` (monotonic), of those `asked` for."""
+    """Roles as they were at `at` (monotonic), of those `asked` for. `rows`: of the shapes."""
 
     at: float
     asked: frozenset[str]
     shaped: frozenset[RoleDefinition]
     actual: Actual
+    rows: Sequence[Row]
 
 
 class Target:
@@ -93,9 +94,9 @@ class Target:
         """Return what exists of these users and roles, the marker role, and users named like roles;
         of roles with `definitions` also their shapes.
 
-        Without `fresh` roles may be as they were a moment ago, if the users are few: then SHOW
-        tells what the users are, in less than half the time. Whoever is then refused something
-        has to look again with `fresh`.
+        Without `fresh` roles may be as they were a moment ago: their shapes, and if the users are
+        few all of them, since SHOW tells then what the users are, in less than half the time.
+        Whoever is then refused something has to look again with `fresh`.
 
         One query for up to 2,000 names, further ones on the same connection: what this worker wrote
         before it sees, since all its connections go to one host.
@@ -108,12 +109,24 @@ class Target:
                 if users is not None:
                     return replace(known, users=users)
             actual = await self._asked(session, wanted, asked, log_comment)
+            rows: Sequence[Row] = ()
+            at = self._clock.monotonic()
             if shaped and not self._is_old:
-                sql = shapes_query(shaped, self.marker)
-                rows = await session.query(sql, log_comment=log_comment)
+                if (seen := self._recent(shaped)) is not None and not fresh:
+                    at, rows = seen.at, seen.rows
+                else:
+                    sql = shapes_query(shaped, self.marker)
+                    rows = await session.query(sql, log_comment=log_comment)
                 actual = with_shapes(actual, shaped, ((k, n, d) for k, n, d in rows))
-        self._seen = _Seen(self._clock.monotonic(), asked, shaped, actual)
+        self._seen = _Seen(at, asked, shaped, actual, rows)
         return actual
+
+    def _recent(self, shaped: frozenset[RoleDefinition]) -> _Seen | None:
+        """Return what was seen of the shapes of these roles, if that was a moment ago."""
+        seen = self._seen
+        if seen is None or self._clock.monotonic() - seen.at > BELIEVED_S:
+            return None
+        return seen if shaped <= seen.shaped else None
 
     async def users(self, names: Collection[str]) -> Mapping[str, UserState]:
         """Return what exists of these users; few are shown one by one, since nobody tells of
@@ -130,11 +143,10 @@ class Target:
     def _believed(
         self, asked: frozenset[str], shaped: frozenset[RoleDefinition], names: Sequence[str]
     ) -> Actual | None:
-        seen = self._seen
-        if seen is None or self._clock.monotonic() - seen.at > BELIEVED_S:
+        seen = self._recent(shaped)
+        if seen is None or not asked <= seen.asked:
             return None
-        is_known = asked <= seen.asked and shaped <= seen.shaped
-        return seen.actual if is_known and 0 < len(names) <= FEW else None
+        return seen.actual if 0 < len(names) <= FEW else None
 
     async def _shown(
         self, session: Session, names: Sequence[str], log_comment: str

@@ -198,3 +198,19 @@ async def test_an_account_without_the_right_is_refused(
     planned = await look(target, definition, definition, revoke=True)
     failures = await carry_out(target, planned.steps)
     assert [(one.name, one.is_role, one.code) for one in failures] == [(definition.name, True, 497)]
+
+
+async def test_shapes_of_a_moment_ago_are_believed_until_somebody_asks_afresh(
+    target: Target, sql: Sql, definition: RoleDefinition
+) -> None:
+    await make(target, definition)
+
+    async def has_grants(*, fresh: bool) -> bool:
+        actual = await target.observe((), [definition.name], definitions=[definition], fresh=fresh)
+        shape = actual.roles[definition.name].shape
+        return shape is not None and bool(shape.grants)
+
+    await sql(f"REVOKE ALL ON *.* FROM {quote_identifier(definition.name)}")
+    assert await has_grants(fresh=False)
+    assert not await has_grants(fresh=True)
+    assert not await has_grants(fresh=False)
