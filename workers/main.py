@@ -93,12 +93,12 @@ def _until_stopped() -> Iterator[None]:
 async def _run(drainer: Drainer, *, allow_volatile_redis: bool) -> None:
     """Work on every Redis by itself: one that is away, or hangs, holds no other up."""
     shards, queues = drainer.shards, Queues.of(drainer.settings.redis)
-    drainer.closed = set(shards.links.values())
-    drainer.closed -= await admitted_now(shards, allow_volatile=allow_volatile_redis)
+    admitted = await admitted_now(shards, allow_volatile=allow_volatile_redis)
+    drainer.closed = set(shards.links.values()) - admitted
     async with asyncio.TaskGroup() as loops:
         for link in shards.links.values():
             loops.create_task(
-                _work_on(drainer, link, allow_volatile_redis=allow_volatile_redis),
+                _work_on(drainer, link, admitted, allow_volatile_redis=allow_volatile_redis),
                 name=f"work on {link.name}",
             )
         for name in queues.urls:
@@ -109,9 +109,12 @@ async def _run(drainer: Drainer, *, allow_volatile_redis: bool) -> None:
         loops.create_task(fleet.run(), name="metrics")
 
 
-async def _work_on(drainer: Drainer, link: Link, *, allow_volatile_redis: bool) -> None:
-    if link in drainer.closed:
-        await admitted_later(drainer.shards, link, allow_volatile=allow_volatile_redis)
+async def _work_on(
+    drainer: Drainer, link: Link, admitted: set[Link], *, allow_volatile_redis: bool
+) -> None:
+    if link not in admitted:
+        await admitted_later(drainer.shards, link, admitted, allow_volatile=allow_volatile_redis)
+        admitted.add(link)
         drainer.closed.discard(link)
 
     def tenants() -> list[str]:

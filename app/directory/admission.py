@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
@@ -67,15 +68,17 @@ async def admitted_now(shards: Shards, *, allow_volatile: bool = False) -> set[L
     return {link for link in found if isinstance(link, Link)}
 
 
-async def admitted_later(shards: Shards, link: Link, *, allow_volatile: bool = False) -> None:
-    """Wait until it is admitted. Where it is the only one, what refuses it is raised; of several
-    the others go on, and it stays closed for as long as that is so.
+async def admitted_later(
+    shards: Shards, link: Link, others: Collection[Link], *, allow_volatile: bool = False
+) -> None:
+    """Wait until it is admitted. `others`: those that are, and grow meanwhile: for their sake what
+    refuses this one only keeps it closed for as long as that is so. Without any it is raised.
     """
     while True:
         try:
             await until_admitted(shards, link, allow_volatile=allow_volatile)
         except Refused as error:
-            if len(shards.links) == 1:
+            if not others:
                 raise
             log.error("redis.refused", redis=link.name, error=str(error))  # noqa: TRY400 - no bug
             await asyncio.sleep(_REFUSED_S)

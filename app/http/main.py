@@ -206,7 +206,12 @@ async def _look(receiver: Receiver) -> None:
 
 async def _admit(receiver: Receiver, link: Link) -> None:
     if link not in receiver.admitted:
-        await admitted_later(receiver.shards, link, allow_volatile=receiver.allow_volatile_redis)
+        await admitted_later(
+            receiver.shards,
+            link,
+            receiver.admitted,
+            allow_volatile=receiver.allow_volatile_redis,
+        )
         receiver.admitted.add(link)
 
 

@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from app.cli.main import main
 from app.clock import Clock
 from app.config.redis import RedisSettings
-from app.directory.admission import admit, admitted_now
+from app.directory.admission import admit, admitted_later
 from app.directory.directory import Directory, Origin
 from app.directory.keys import Keys
 from app.directory.moving import move_all
 from app.directory.places import tenants_on
 from app.directory.shards import Shards, connect_all
-from app.errors import Misplaced, VolatileRedis
+from app.errors import DirectoryUnavailable, Misplaced, VolatileRedis
 from app.metrics.declared import Metrics
 from app.metrics.fleet import Fleet
 from tests.conftest import RedisServer, start_redis
@@ -78,33 +79,69 @@ async def everything(shards: Shards) -> dict[str, dict[bytes, bytes]]:
     return found
 
 
+async def admit_all(shards: Shards) -> None:
+    for link in shards.links.values():
+        await admit(shards, link)
+
+
 async def test_the_same_list_is_admitted_again_while_one_of_it_is_away(
     lists: Lists, servers: list[RedisServer]
 ) -> None:
     shards = lists.of(0, 1)
-    assert await admitted_now(shards) == set(shards.links.values())
+    await admit_all(shards)
     await fill(shards)
     servers[1].stop()
     again = lists.of(1, 0)
-    assert {link.name for link in await admitted_now(again)} == {f"127.0.0.1:{servers[0].port}/0"}
+    well, away = (again.links[f"127.0.0.1:{server.port}/0"] for server in servers[:2])
+    await admit(again, well)
+    with pytest.raises(DirectoryUnavailable):
+        await admit(again, away)
+
+
+async def test_a_new_list_is_not_admitted_before_all_of_it_were_seen(
+    lists: Lists, servers: list[RedisServer]
+) -> None:
+    servers[1].stop()
+    shards = lists.of(0, 1)
+    with pytest.raises(DirectoryUnavailable):
+        await admit(shards, shards.links[f"127.0.0.1:{servers[0].port}/0"])
+
+
+async def test_one_that_is_refused_stays_closed_for_the_sake_of_others_and_ends_a_program_alone(
+    lists: Lists, servers: list[RedisServer]
+) -> None:
+    shards = lists.of(0, 1)
+    well, ill = (shards.links[f"127.0.0.1:{server.port}/0"] for server in servers[:2])
+    await ill.redis.config_set("appendonly", "no")
+    with pytest.raises(VolatileRedis):
+        await admitted_later(shards, ill, ())
+    with structlog.testing.capture_logs() as said:
+        waiting = asyncio.create_task(admitted_later(shards, ill, {well}))
+        async with asyncio.timeout(30):
+            while not said:  # noqa: ASYNC110 - a line of the log
+                await asyncio.sleep(0.01)
+    assert (said[0]["event"], said[0]["redis"]) == ("redis.refused", ill.name)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
 
 
 async def test_a_redis_more_is_admitted_once_the_tenants_are_moved(lists: Lists) -> None:
     before = lists.of(0)
-    await admitted_now(before)
+    await admit_all(before)
     await fill(before)
     kept, after = await everything(before), lists.of(0, 1, 2)
     with pytest.raises(Misplaced, match="directory move"):
-        await admitted_now(after)
+        await admit_all(after)
     rows = await move_all(after, None, ())
     assert {row.tenant for row in rows} == {
         t for t in TENANTS if after.of(t).name != before.of(t).name
     }
-    await admitted_now(after)
+    await admit_all(after)
     assert await everything(after) == kept
     assert sum([len(await tenants_on(link)) for link in after.links.values()]) == len(TENANTS)
     with pytest.raises(Misplaced, match=r"not in \[redis\] any more"):
-        await admitted_now(before)
+        await admit_all(before)
     assert await move_all(after, None, ()) == []
 
 
@@ -112,29 +149,30 @@ async def test_a_redis_less_is_admitted_once_it_was_emptied(
     lists: Lists, servers: list[RedisServer]
 ) -> None:
     before = lists.of(0, 1, 2)
-    await admitted_now(before)
+    await admit_all(before)
     await fill(before)
     kept, after = await everything(before), lists.of(0, 1)
-    for refuses in (admitted_now(after), move_all(after, None, ())):
-        with pytest.raises(Misplaced, match=str(servers[2].port)):
-            await refuses
+    with pytest.raises(Misplaced, match=str(servers[2].port)):
+        await admit_all(after)
+    with pytest.raises(Misplaced, match=str(servers[2].port)):
+        await move_all(after, None, ())
     gone = before.links[f"127.0.0.1:{servers[2].port}/0"]
     await move_all(after, gone, ())
     assert await tenants_on(gone) == set()
-    await admitted_now(after)
+    await admit_all(after)
     assert await everything(after) == kept
 
 
 async def test_a_redis_that_is_lost_for_good_is_let_go_by_its_name(
     lists: Lists, servers: list[RedisServer]
 ) -> None:
-    await admitted_now(lists.of(0, 1))
+    await admit_all(lists.of(0, 1))
     servers[1].stop()
     after = lists.of(0)
     with pytest.raises(Misplaced):
-        await admitted_now(after)
+        await admit_all(after)
     await move_all(after, None, [f"127.0.0.1:{servers[1].port}/0"])
-    await admitted_now(after)
+    await admit_all(after)
 
 
 @pytest.mark.parametrize("crash", ["while copying", "before deleting"])
@@ -175,7 +213,7 @@ async def test_no_tenant_is_moved_to_a_redis_that_would_forget_it(
     with pytest.raises(VolatileRedis, match=str(servers[1].port)):
         await move_all(after, None, ())
     with pytest.raises(VolatileRedis, match=str(servers[1].port)):
-        await admitted_now(after)
+        await admit_all(after)
 
 
 async def test_one_redis_may_be_renamed(lists: Lists, servers: list[RedisServer]) -> None:
