@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.directory.answered import ANSWER_S
 
+_OPENED_S = 0.25  # usually some milliseconds
 _LATE = f"not within {ANSWER_S:g} s"
 
 
@@ -107,7 +108,7 @@ class Wire:
         self._pool = redis.connection_pool
         self._stream: _Stream | None = None
         self._opening: asyncio.Task[_Stream] | None = None
-        self._is_away = False
+        self._is_away, self._began = False, 0.0
 
     async def ask(self, command: tuple[Any, ...]) -> Any:
         """Send a command and return its reply. Raises RedisError, OSError.
@@ -117,7 +118,7 @@ class Wire:
         """
         stream = self._stream
         if stream is None or stream.broken:
-            if self._is_away and self._opening is not None:
+            if self._is_away and self._opening is not None and self._hangs():
                 raise RedisConnectionError("the server does not answer")
             stream = await self._opened()
         elif stream.is_silent:
@@ -137,9 +138,14 @@ class Wire:
             await self._stream.close()
             self._stream = None
 
+    def _hangs(self) -> bool:
+        """Whether the connection that is being opened should have been there by now."""
+        return asyncio.get_running_loop().time() - self._began > _OPENED_S
+
     async def _opened(self) -> _Stream:
         """Return the new connection; who comes meanwhile waits for the same one."""
         if self._opening is None:
+            self._began = asyncio.get_running_loop().time()
             self._opening = asyncio.create_task(self._open(), name="redis connection")
         return await asyncio.shield(self._opening)
 
