@@ -67,7 +67,8 @@ def start(port: int, folder: Path, *settings: str) -> RedisServer:
     """Return a running server with its data below `folder`."""
     data = folder / str(port)
     data.mkdir(parents=True)
-    server = RedisServer(port, data, settings)
+    at_once = ("--repl-diskless-sync-delay", "0")
+    server = RedisServer(port, data, (*at_once, *settings))
     server.start()
     return server
 

@@ -57,6 +57,7 @@ async def test_a_fail_over_under_writes_loses_nothing_that_was_acknowledged(tmp_
         with pytest.raises(DirectoryUnavailable):
             await directory.create("user", {"userName": "early"}, ORIGIN)
         await asyncio.to_thread(redis.primary.start)
+        ask(redis.primary.port, "REPLICAOF", "127.0.0.1", str(redis.replica.port))  # as it would be
         await until_created(directory, "last")
         for name in acknowledged:
             assert await directory.find("user", "userName", name), name
