@@ -42,7 +42,10 @@ async def states(shards: Shards, lanes: Sequence[LaneName]) -> States:
             statuses = (await read_statuses(link, its)).values()
             found |= zip(its, await with_revocations(link, statuses), strict=True)
         except DirectoryUnavailable as error:
-            result.failures.append(f"lanes of {len(tenants)} tenants on {link.name}: {error}")
+            said = str(error).rstrip(".")
+            result.failures.append(
+                f"tenants without an answer on {link.name}: {len(tenants)}; {said}"
+            )
     result.rows = [_row(found[lane]) for lane in lanes if lane in found]
     return result
 

@@ -77,7 +77,8 @@ def list_(*, tenant: str | None, target: str | None, config: Path, as_json: bool
     from app.cli.linked import run_linked  # noqa: PLC0415
 
     found = run_linked(settings, lambda shards: states_of_targets(shards, lanes))
-    print_rows(found.rows, _COLUMNS, as_json=as_json, empty="there is no such lane")
+    if found.rows or as_json or not found.failures:
+        print_rows(found.rows, _COLUMNS, as_json=as_json, empty="there is no such lane")
     _refuse_partial(found, settings)
 
 
