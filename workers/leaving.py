@@ -65,10 +65,10 @@ class Farewell:
             elif isinstance(step, Unlock) or (isinstance(step, Create) and not step.locked):
                 coming += step.names
         gone = {leaver.name for leaver in leaving}
-        await asyncio.gather(
-            self.leavers.note(leaving),
-            self.leavers.forget([name for name in coming if name not in gone]),
-        )
+        # One after the other: nearly always there is only one, which then goes out in the same turn
+        # of the loop as what the caller notes beside it, and is on the disk with that.
+        await self.leavers.note(leaving)
+        await self.leavers.forget([name for name in coming if name not in gone])
         self.has_leavers = self.has_leavers or bool(leaving)
 
     def _leaver(self, name: str, resource_id: str) -> Leaver:
