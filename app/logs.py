@@ -11,9 +11,11 @@ import asyncio
 import atexit
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from threading import Lock
 from traceback import format_tb
 from typing import Any, TextIO
@@ -92,7 +94,8 @@ class _Output:
 
 
 def every(event: str) -> Callable[[dict[str, Any]], None]:
-    """Return what logs an event that comes with every request, by its keys and values.
+    """Return what logs an event that comes with every request, by its keys and values, to which it
+    adds its own.
 
     The lines are those of a logger's `info`, without its steps: of these there is nothing to hide.
     """
@@ -102,15 +105,22 @@ def every(event: str) -> Callable[[dict[str, Any]], None]:
         return lambda line: info(event, **line)
 
     def write(line: dict[str, Any]) -> None:
-        output.info(
-            _encode({**line, "event": event, "level": "info", "timestamp": _now()}).decode()
-        )
+        line["event"] = event
+        line["level"] = "info"
+        line["timestamp"] = _now()
+        output.info(_encode(line).decode())
 
     return write
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    seconds, fraction = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(seconds)}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _stamp(_logger: WrappedLogger, method: str, line: EventDict) -> EventDict:

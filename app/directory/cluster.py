@@ -207,12 +207,12 @@ class ClusterRedis(PipelinedRedis):
         self.auto_close_connection_pool = True
         self.topology = Topology(at, password, connections)
 
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        slot = slot_of(args)
+    async def ask(self, command: tuple[Any, ...]) -> Any:
+        slot = slot_of(command)
         for _ in range(REDIRECTS):
             node = await self.topology.owner(slot)
             try:
-                return await node.execute_command(*args, **options)
+                return await node.ask(command)
             except MovedError as error:
                 self.topology.moved(error)
             except _DISTRUST:

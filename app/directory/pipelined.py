@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,9 +43,13 @@ class PipelinedRedis(Redis):
     def _wire(self) -> Wire:
         return Wire(self)
 
+    def ask(self, command: tuple[Any, ...]) -> Awaitable[Any]:
+        """Send a command; its reply is the one that Redis sends, which redis-py would shape."""
+        return self._wire.ask(command)
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         options.pop("keys", None)  # for client-side caches only
-        reply = await self._wire.ask(args)
+        reply = await self.ask(args)
         callback = self.response_callbacks.get(args[0])
         return callback(reply, **options) if callback else reply
 

@@ -71,19 +71,16 @@ class Scripts:
         return await told(self._run("_RO", name, key, args))
 
     async def _run(self, kind: str, name: str, key: str, args: Sequence[str | bytes | int]) -> Any:
+        send = self._replicated if self._replicas and name in COMMITS else self._redis.ask
         try:
-            return await self._send(f"EVALSHA{kind}", name, _sha(name), key, args)
+            return await send((f"EVALSHA{kind}", _sha(name), 1, key, *args))
         except NoScriptError:
-            return await self._send(f"EVAL{kind}", name, _source(name), key, args)
+            return await send((f"EVAL{kind}", _source(name), 1, key, *args))
 
-    async def _send(
-        self, command: str, name: str, script: str, key: str, args: Sequence[str | bytes | int]
-    ) -> Any:
-        if not self._replicas or name not in COMMITS:
-            return await self._redis.execute_command(command, script, 1, key, *args)
+    async def _replicated(self, command: tuple[Any, ...]) -> Any:
         # WAIT is about what its own connection wrote, and holds that up: not the shared one.
         pipe = self._redis.pipeline(transaction=False)
-        pipe.execute_command(command, script, 1, key, *args)
+        pipe.execute_command(*command)
         pipe.execute_command("WAIT", self._replicas, WAIT_MS)
         reply, reached = await pipe.execute()
         if reached < self._replicas:

@@ -23,7 +23,9 @@ class ActivityLog:
     def note(self, tenant: str, *, write: bool, refused: bool) -> None:
         """Count one request of an authenticated provider."""
         now_ms = self._clock.now_ms()
-        window = self._windows.setdefault(tenant, Window(now_ms, now_ms))
+        window = self._windows.get(tenant)
+        if window is None:
+            window = self._windows[tenant] = Window(now_ms, now_ms)
         window.note(now_ms, write=write, refused=refused)
 
     async def flush(self) -> None:

@@ -20,6 +20,13 @@ Respond = Callable[[web.BaseRequest], Awaitable[Answer]]
 
 
 class _Handler(web.RequestHandler):
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on, if reading was stopped. aiohttp says so after each body, however short, and would
+        ask its parser and the transport each time.
+        """
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self,
         request: web.BaseRequest,
