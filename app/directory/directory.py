@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -170,7 +170,7 @@ class Directory(Reader):
         self._ledger = ledger
         self._targets = encode(list(targets))
 
-    async def create(
+    def create(
         self,
         kind: Kind,
         document: dict[str, Any],
@@ -181,7 +181,7 @@ class Directory(Reader):
         secret: str | None = None,
         resource_id: str | None = None,
         unanswered: bool = False,
-    ) -> Committed:
+    ) -> Coroutine[Any, Any, Committed]:
         """Commit a new resource, under an id of its own unless one is given.
 
         `unanswered`: note that the client has no answer yet, until `app.directory.unanswered` is
@@ -201,7 +201,7 @@ class Directory(Reader):
             unanswered=unanswered,
         )
         change = MemberChange(add=tuple(members)) if members else NO_MEMBERS
-        return await self._write(commit, change)
+        return self._write(commit, change)
 
     async def update(
         self,

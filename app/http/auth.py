@@ -17,7 +17,11 @@ from app.http.uses import TokenUses
 CACHE_S = 0.5  # a revoked token is refused everywhere within this time
 _CACHE_SIZE = 10_000
 _NO_TENANT = "-"  # no tenant can have this name: the look-up for an unknown one costs the same
+_NOBODY = 0.0, None
 _NEEDED = "a valid token is needed in the Authorization header"
+
+_Key = tuple[str, bytes]
+"""A tenant's name and the digest of what was sent."""
 
 
 class Authenticator:
@@ -27,7 +31,7 @@ class Authenticator:
         self._shards = shards
         self._clock = clock
         self._uses, self._failures = uses, failures
-        self._admitted: dict[tuple[str, bytes], tuple[float, TokenRecord]] = {}
+        self._admitted: dict[_Key, tuple[float, TokenRecord]] = {}
 
     async def check(
         self, tenants: Container[str], tenant: str, authorization: str | None, address: str
@@ -35,25 +39,23 @@ class Authenticator:
         """Return the token's record. Raises Unauthorized whatever the reason, and TooManyTries
         where many tries from this `address` have failed.
         """
-        record = await self._record(tenants, tenant, authorization)
+        record = None
+        if authorization is not None:
+            known = tenant if tenant in tenants else _NO_TENANT
+            # Digests are looked up, and no secrets: how far one fits tells nothing of the others.
+            key = known, hashlib.sha256(authorization.encode(errors="surrogateescape")).digest()
+            until, record = self._admitted.get(key, _NOBODY)
+            if record is None or self._clock.monotonic() >= until:
+                record = await self._read(key, authorization)
         if record is not None and (not record.networks or _is_at_home(record, address)):
             return record
         if (wait_s := self._failures.note(address)) is not None:
             raise TooManyTries("too many tries without a valid token: wait", wait_s)
         raise Unauthorized(_NEEDED)
 
-    async def _record(
-        self, tenants: Container[str], tenant: str, authorization: str | None
-    ) -> TokenRecord | None:
-        if authorization is None:
-            return None
-        known = tenant if tenant in tenants else _NO_TENANT
-        # Digests are looked up, and no secrets: how far one fits tells nothing of the others.
-        key = known, hashlib.sha256(authorization.encode(errors="surrogateescape")).digest()
-        now = self._clock.monotonic()
-        until, record = self._admitted.get(key, (0.0, None))
-        if record is not None and now < until:
-            return record
+    async def _read(self, key: _Key, authorization: str) -> TokenRecord | None:
+        """Return the record of a token that Redis admits, and believe it for a while."""
+        known, now = key[0], self._clock.monotonic()
         credential = parse_authorization(authorization)
         if credential is None:
             return None

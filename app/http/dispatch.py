@@ -32,6 +32,7 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _READS = frozenset({"GET", "HEAD"})
 _TOLD_BY_BODY = frozenset({"PATCH", "PUT"})
 _NOWHERE: tuple[str, ...] = ()
+_REFUSED, _NOT_FOUND = HTTPStatus.BAD_REQUEST.value, HTTPStatus.NOT_FOUND.value
 _METHODS = _READS | {"POST", "PUT", "PATCH", "DELETE"}  # a label has few values, a client many
 
 log = structlog.get_logger()
@@ -147,15 +148,17 @@ class Dispatch:
 
     def _note(self, answer: Answer, duration_s: float) -> None:
         """Count the answer, and write one line about it."""
-        metrics, caller = self._receiver.metrics, self._caller
+        receiver, caller, status = self._receiver, self._caller, answer.status
         tenant, endpoint = self.asked
-        if caller is not None:
-            self._note_of(tenant, answer.status)
         method = self._request.method if self._request.method in _METHODS else "other"
-        status = answer.status
-        metrics.requests.add(method, endpoint, status)
-        metrics.request_seconds.observe(duration_s, method, endpoint)
-        self._receiver.log_answer(
+        metrics, label = receiver.metrics, ""
+        if caller is not None:
+            label = metrics.tenant(tenant)
+            gone = method == "DELETE" and status == _NOT_FOUND  # as wanted
+            refused = status >= _REFUSED and not gone
+            receiver.activity.note(tenant, write=not self._reads, refused=refused)
+        metrics.note_request(label, method, endpoint, status, duration_s)
+        receiver.log_answer(
             {
                 "tenant": tenant,
                 "method": method,
@@ -167,17 +170,6 @@ class Dispatch:
                 "duration_s": round(duration_s, 4),
             }
         )
-
-    def _note_of(self, tenant: str, status: HTTPStatus) -> None:
-        """Count a request to its tenant, and note that the tenant's provider is there."""
-        refused = status >= HTTPStatus.BAD_REQUEST
-        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        result = "failed" if failed else "refused" if refused else "ok"
-        metrics = self._receiver.metrics
-        metrics.tenant_requests.add(metrics.tenant(tenant), result)
-        gone = self._request.method == "DELETE" and status == HTTPStatus.NOT_FOUND  # as wanted
-        refused = refused and not gone
-        self._receiver.activity.note(tenant, write=not self._reads, refused=refused)
 
 
 def _not_allowed(method: str, allowed: Collection[str]) -> Answer:
@@ -212,7 +204,8 @@ def _root(request: web.BaseRequest, settings: Settings) -> str:
 
 def _scheme(request: web.BaseRequest, settings: Settings) -> str:
     """Return what the client spoke: a proxy that ends TLS tells, if it is one of ours."""
-    if not is_proxy(request.remote, settings.receiver.trusted_proxies):
+    proxies = settings.receiver.trusted_proxies
+    if not proxies or not is_proxy(request.remote, proxies):
         return request.scheme
     told = request.headers.get("X-Forwarded-Proto", "").strip().lower()
     return told if told in {"http", "https"} else request.scheme

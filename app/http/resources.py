@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 
@@ -59,8 +59,8 @@ def _names(exchange: Exchange, parameter: str) -> str | None:
     return ",".join(given) if given else None
 
 
-async def _body(exchange: Exchange) -> bytes:
-    return await read_body(exchange.request, exchange.caller.settings.limits.max_body_bytes)
+def _body(exchange: Exchange) -> Awaitable[bytes]:
+    return read_body(exchange.request, exchange.caller.settings.limits.max_body_bytes)
 
 
 async def _admitted(exchange: Exchange) -> bytes:

@@ -7,15 +7,19 @@ A tenant's name is a label while there are few tenants; with more than MOST_TENA
 from __future__ import annotations
 
 from collections.abc import Collection
+from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from app.metrics.series import Counts, Durations
+from app.metrics.series import Count, Counts, Durations, Seen
 
 MOST_TENANTS = 500
 ANY_TENANT = "*"
 NO_CODE = "none"  # nobody answered, or it is no error of ClickHouse
 _COMMITS = frozenset({"write", "delete"})
+_REFUSED, _FAILED = HTTPStatus.BAD_REQUEST.value, HTTPStatus.INTERNAL_SERVER_ERROR.value
+_Request = tuple[str, str, str, int]
+"""The label of its tenant, method, resource, status."""
 
 
 class Metrics:
@@ -44,6 +48,7 @@ class Metrics:
             (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
             ("method", "resource"),
         )
+        self._of_request: dict[_Request, tuple[Count, Count, Seen]] = {}
         self.commit_seconds = Durations(
             self.registry,
             "scim_commit_seconds",
@@ -102,6 +107,31 @@ class Metrics:
             "From reading a batch of a lane to its acknowledgement, in seconds.",
             (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60),
             "target",
+        )
+
+    def note_request(
+        self, tenant: str, method: str, resource: str, status: int, seconds: float
+    ) -> None:
+        """Count an answered request; one look-up finds all that counts it.
+
+        `tenant`: its label, "" where nobody was let in.
+        """
+        key = tenant, method, resource, status
+        counts = self._of_request.get(key)
+        if counts is None:
+            counts = self._of_request[key] = self._counts_of(key)
+        one, of_tenant, seen = counts
+        one.n += 1
+        of_tenant.n += 1
+        seen.observe(seconds)
+
+    def _counts_of(self, request: _Request) -> tuple[Count, Count, Seen]:
+        tenant, method, resource, status = request
+        result = "failed" if status >= _FAILED else "refused" if status >= _REFUSED else "ok"
+        return (
+            self.requests.of(method, resource, status),
+            self.tenant_requests.of(tenant, result) if tenant else Count(),
+            self.request_seconds.of(method, resource),
         )
 
     def time_script(self, name: str, seconds: float) -> None:

@@ -18,6 +18,15 @@ from prometheus_client.utils import floatToGoString
 Labels = tuple[str | int, ...]
 
 
+class Count:
+    """How often something came with one set of labels."""
+
+    __slots__ = ("n",)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
 class Counts(Collector):
     """A counter with labels."""
 
@@ -25,26 +34,37 @@ class Counts(Collector):
         self, registry: CollectorRegistry, name: str, meaning: str, labels: Sequence[str]
     ) -> None:
         self._name, self._meaning, self._labels = name, meaning, labels
-        self._values: dict[Labels, int] = {}
+        self._values: dict[Labels, Count] = {}
         registry.register(self)
 
+    def of(self, *labels: str | int) -> Count:
+        """Return what counts these labels; what is added to it is seen here."""
+        count = self._values.get(labels)
+        if count is None:
+            count = self._values[labels] = Count()
+        return count
+
     def add(self, *labels: str | int) -> None:
-        self._values[labels] = self._values.get(labels, 0) + 1
+        self.of(*labels).n += 1
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._meaning, labels=self._labels)
-        for labels, value in self._values.items():
-            family.add_metric([str(label) for label in labels], value)
+        for labels, count in self._values.items():
+            family.add_metric([str(label) for label in labels], count.n)
         yield family
 
 
-class _Seen:
+class Seen:
     """The durations of one set of labels: their sum, and how many fell into each bucket."""
 
-    __slots__ = ("buckets", "sum_s")
+    __slots__ = ("_bounds", "buckets", "sum_s")
 
-    def __init__(self, buckets: int) -> None:
-        self.buckets, self.sum_s = [0] * buckets, 0.0
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds, self.buckets, self.sum_s = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.sum_s += seconds
+        self.buckets[bisect_left(self._bounds, seconds)] += 1
 
 
 class Durations(Collector):
@@ -59,17 +79,20 @@ class Durations(Collector):
         labels: Sequence[str] = (),
     ) -> None:
         self._name, self._meaning, self._bounds, self._labels = name, meaning, bounds, labels
-        self._seen: dict[Labels, _Seen] = {}
+        self._seen: dict[Labels, Seen] = {}
         if not labels:
-            self._seen[()] = _Seen(len(bounds) + 1)
+            self.of()
         registry.register(self)
 
-    def observe(self, seconds: float, *labels: str | int) -> None:
+    def of(self, *labels: str | int) -> Seen:
+        """Return what holds the durations of these labels; what it observes is seen here."""
         seen = self._seen.get(labels)
         if seen is None:
-            seen = self._seen[labels] = _Seen(len(self._bounds) + 1)
-        seen.sum_s += seconds
-        seen.buckets[bisect_left(self._bounds, seconds)] += 1
+            seen = self._seen[labels] = Seen(self._bounds)
+        return seen
+
+    def observe(self, seconds: float, *labels: str | int) -> None:
+        self.of(*labels).observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)

@@ -63,17 +63,17 @@ class Fitting:
     def _parsed(
         self, document: dict[str, Any], limits: Limits
     ) -> tuple[Parsed, dict[str, Any]] | None:
-        names = document.keys()
-        beside = {name: document.pop(name) for name in self._beside & names}
-        if beside and is_deeper(beside, limits.max_document_depth):
-            return None
+        beside: dict[str, Any] = {}
+        if not self._beside.isdisjoint(document):
+            beside = {name: document.pop(name) for name in self._beside & document.keys()}
+            if is_deeper(beside, limits.max_document_depth):
+                return None
         secret = document.pop(self._secret, None)
         for name in self._names:
             if name in document:
                 check_name(document[name], name, limits)
-        for name in self._lists & names:
-            values = document[name]
-            if len(values) > 1:
+        for name, values in document.items():
+            if type(values) is list and len(values) > 1 and name in self._lists:
                 document[name] = unique(values)
                 if len(values) > limits.max_values or has_two_primaries(document[name]):
                     return None
