@@ -403,10 +403,15 @@ def _callers(tokens: Sequence[Token], caller: str) -> Iterator[_Change]:
 
     In a policy's condition it is a function, which asks who reads, not who made the policy.
     """
+    places = [i for i, token in enumerate(tokens) if token.is_word("CURRENT_USER", "CURRENTUSER")]
+    if not places:
+        return
     condition = _condition(tokens)
-    for i, token in enumerate(tokens):
-        is_grantee = any(before.is_word("TO", "FROM", "GRANTEES") for before in tokens[:i])
-        if token.is_word("CURRENT_USER", "CURRENTUSER") and is_grantee and i not in condition:
+    grantees = (i for i, token in enumerate(tokens) if token.is_word("TO", "FROM", "GRANTEES"))
+    first = next(grantees, len(tokens))
+    for i in places:
+        token = tokens[i]
+        if i > first and i not in condition:
             called = i + 2 < len(tokens) and tokens[i + 1].is_sign("(")
             end = tokens[i + 2].end if called else token.end
             yield _Change(token.start, end, render_name(caller))

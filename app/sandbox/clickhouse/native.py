@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from app.sandbox.clickhouse.conduct import act
 from app.sandbox.clickhouse.faults import Disconnected, ServerError
@@ -75,8 +76,11 @@ class NativeClient:
             with self._session.during(query) as disturbances:
                 for pause_s in act(disturbances, "before"):
                     time.sleep(pause_s)
+                # What can be done before the rest of the query is here is done while it comes.
+                statement = parse_statement(query.sql)
+                self._session.user.prepare(query, statement)
                 self._take_external_tables()
-                self._answer(query, parse_statement(query.sql))
+                self._answer(statement)
                 for pause_s in act(disturbances, "after"):
                     time.sleep(pause_s)
         except ServerError as error:
@@ -104,9 +108,8 @@ class NativeClient:
             raise Disconnected
         return self._wire.read_data()
 
-    def _answer(self, query: Query, statement: Statement) -> None:
+    def _answer(self, statement: Statement) -> None:
         user, services = self._session.user, self._services
-        user.prepare(query, statement)
         match statement.use:
             case Use.SELECT:
                 self._stream(user.select(statement.sql))
@@ -129,16 +132,21 @@ class NativeClient:
         """Send the blocks as the client takes them: the next are made when these are gone."""
         sent = 0
         with _closing(blocks):
-            while block := self._next(blocks):
-                if sent and sent % _BLOCKS_AT_ONCE == 0:
-                    self._wire.flush()
-                self._wire.data(block)
-                sent += 1
+            while some := self._send_some(blocks):
+                sent += some
+                if some < _BLOCKS_AT_ONCE:
+                    break
+                self._wire.flush()
         self._wire.totals(self._session.user.counts, sent)
 
-    def _next(self, blocks: Iterator[bytes]) -> bytes:
+    def _send_some(self, blocks: Iterator[bytes]) -> int:
+        """Have the next blocks made, as many as are flushed together; return how many came."""
+        count = 0
         with self._watch.over(self._wire, self._session.thread):
-            return next(blocks, b"")
+            for block in islice(blocks, _BLOCKS_AT_ONCE):
+                self._wire.data(block)
+                count += 1
+        return count
 
     def _insert(self, statement: Statement) -> None:
         user = self._session.user

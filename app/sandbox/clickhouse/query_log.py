@@ -89,7 +89,9 @@ class QueryLog:
     def note(self, ended: Ended) -> None:
         """Take a query down; `log_queries = 0` keeps it out."""
         if ended.settings.get("log_queries") not in {"0", "false"}:
-            self._waiting.append(replace(ended, text=ended.text[:_CUT_TO]))
+            if len(ended.text) > _CUT_TO:
+                ended = replace(ended, text=ended.text[:_CUT_TO])
+            self._waiting.append(ended)
 
     def flush_when_due(self) -> None:
         """Write down what there is, every 7.5 s, sooner if it is much."""

@@ -175,6 +175,8 @@ def header_block(columns: Iterable[tuple[str, str]]) -> bytes:
 
 
 def varint(value: int) -> bytes:
+    if value < 0x80:  # as most are
+        return bytes((value,))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

@@ -172,8 +172,9 @@ class UserSession:
         if statement.use is Use.PARALLEL:
             self._run_all(split_parallel(statement.sql), access, log, cluster)
             return b""
-        sql = self._with_parameters(statement.sql) if statement.use is Use.ACCESS else statement.sql
-        statement = replace(statement, sql=sql)
+        if statement.use is Use.ACCESS and "{" in statement.sql:
+            statement = replace(statement, sql=self._with_parameters(statement.sql))
+        sql = statement.sql
         if statement.cluster:
             if cluster is None:
                 raise unknown_cluster(statement.cluster)

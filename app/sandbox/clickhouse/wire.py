@@ -93,6 +93,7 @@ class Wire(Reader):
         self._client = client
         self._frames = Reader(self._receive_frame)
         self._frames.text_limit = MAX_TEXT
+        self._about_client = b""  # the last query's client info, which most repeat as it was
         self._compressed = False
         self._method = Method.LZ4  # of what is sent, whatever the client sends itself
         self._revision = _OLDEST  # the lower one of both sides
@@ -205,6 +206,10 @@ class Wire(Reader):
             self.text()
         if self._revision >= _WITH_START_TIME:
             self.skip(8)
+        if self._about_client and self._buffer.startswith(self._about_client, self._at):
+            self._at += len(self._about_client)
+            return
+        start = self._at
         if self.byte() != 1:  # another interface than TCP
             raise Disconnected
         for _ in range(3):  # user, host and name of the client
@@ -222,6 +227,7 @@ class Wire(Reader):
         if self._revision >= _WITH_REPLICAS:
             for _ in range(3):  # of queries that several replicas share
                 self.varint()
+        self._about_client = bytes(self._buffer[start : self._at])
 
     def read_data(self) -> bytes:
         """Read a Data packet after its type; return its block, empty where it marks the end."""

@@ -135,3 +135,14 @@ def test_a_type_that_cannot_be_told_apart_is_refused(plain: Client) -> None:
         plain.execute("SELECT sumState(number), 1 FROM numbers(3)")
     assert refused.value.code == 48
     assert plain.execute("SELECT 5") == [(5,)]
+
+
+@pytest.mark.parametrize(("sql", "code"), {"SELECT * FROM outside": 48, ";": 62}.items())
+def test_a_query_that_is_refused_with_tables_behind_it_leaves_the_connection_usable(
+    client: Client, sql: str, code: int
+) -> None:
+    outside = {"name": "outside", "structure": [("x", "String")], "data": [{"x": "a"}] * 1000}
+    with pytest.raises(ServerException) as refused:
+        client.execute(sql, external_tables=[outside])
+    assert refused.value.code == code
+    assert client.execute("SELECT 5") == [(5,)]

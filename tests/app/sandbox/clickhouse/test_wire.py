@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from contextlib import suppress
 
@@ -16,7 +17,7 @@ from app.sandbox.clickhouse.compression import Method
 from app.sandbox.clickhouse.faults import Disconnected, ServerError, parse_engine_error
 from app.sandbox.clickhouse.native_blocks import layout_of
 from app.sandbox.clickhouse.reader import Reader, header_block, split_blocks, text_block
-from app.sandbox.clickhouse.wire import unquoted
+from app.sandbox.clickhouse.wire import Wire, unquoted
 
 
 def reader_of(data: bytes, step: int = 1) -> Reader:
@@ -167,3 +168,28 @@ async def test_garbage_never_does_more_than_end_the_connection(data: bytes) -> N
     for marked in (False, True):
         with suppress(Disconnected, ServerError):
             reader_of(data, 50).block(marked=marked)
+
+
+def test_a_query_is_read_whatever_its_client_said_of_itself_before() -> None:
+    """The same of itself as before, more, or less: each query ends where it does."""
+    tracing = bytes([1]) + bytes(24) + b"\x01t" + bytes(1)
+    said = {"one": bytes(1), "traced": tracing, "two": bytes(1)}
+    clients = ("one", "one", "two", "traced", "traced", "one")
+
+    def query(client: str, at: int) -> bytes:
+        name = bytes([len(client)]) + client.encode()
+        info = b"\x01\x00\x00\x00" + struct.pack("<Q", at) + b"\x01" + name * 3 + bytes(6)
+        settings = b"\x01a\x00\x01b" + bytes(1)
+        text = f"SELECT {at}".encode()
+        rest = bytes([0, 2, 0, len(text)]) + text + bytes(1)
+        return b"\x00" + info + said[client] + bytes(3) + settings + rest
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        wire = Wire(ours)
+        theirs.sendall(b"\x00\x01x\x01\x01\xbb\xa9\x03\x00\x07default\x00")  # revision 54459
+        wire.read_hello()
+        theirs.sendall(b"".join(query(client, at) for at, client in enumerate(clients)))
+        queries = [wire.read_query() for _ in clients]
+    assert [query.sql for query in queries] == [f"SELECT {at}" for at in range(len(clients))]
+    assert all(query.settings == {"a": "b"} for query in queries)
