@@ -320,7 +320,9 @@ class Directory(Reader):
             "1" if commit.unanswered else "",
             origin.trace,
         )
-        reply = await self._until_free("write", arguments)
+        reply = await self._link.scripts.run("write", self._keys.seq, *arguments)
+        if reply[0] == b"held":
+            reply = await self._until_free(arguments)
         changed = reply[0] == b"ok"
         if not changed and reply[0] != b"same":
             raise _refusal(commit.kind, *reply)
@@ -334,20 +336,21 @@ class Directory(Reader):
             wake=tuple(_strings(reply[4])) if changed and reply[4] != b"[]" else (),
         )
 
-    async def _until_free(self, script: str, arguments: Sequence[str | bytes]) -> list[Any]:
-        """Return the script's reply, once no other change of many members has to end first."""
-        run, seq = self._link.scripts.run, self._keys.seq
-        reply: list[Any] = await run(script, seq, *arguments)
-        if reply[0] != b"held":
-            return reply
+    async def _until_free(self, arguments: Sequence[str | bytes]) -> list[Any]:
+        """Return the reply of the script `write`, once no other change of many members has to end
+        first, as one had to just now.
+        """
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while reply[0] == b"held":
+                while True:
                     await asyncio.sleep(WAIT_S)
-                    reply = await run(script, seq, *arguments)
+                    reply: list[Any] = await self._link.scripts.run(
+                        "write", self._keys.seq, *arguments
+                    )
+                    if reply[0] != b"held":
+                        return reply
         except TimeoutError:
             raise too_busy() from None
-        return reply
 
     async def delete(
         self, kind: Kind, resource_id: str, origin: Origin, *, version: int | None = None

@@ -25,6 +25,7 @@ _TYPES: dict[str, Any] = {"string": str, "reference": str, "boolean": bool}
 _ANYTHING = Any
 _OTHERS = None  # what only `validate` reads: numbers, times, base64
 _NOTHING = Annotated[str, Meta(pattern="(?!)")]
+_SCHEMAS = SCHEMAS.name
 _NO_QUIRKS: frozenset[Quirk] = frozenset()
 _NO_SCHEMAS = frozenset({Quirk.SCHEMAS_MISSING})
 
@@ -72,18 +73,18 @@ class Fitting:
         for name in self._names:
             if name in document:
                 check_name(document[name], name, limits)
-        for name, values in document.items():
-            if type(values) is list and len(values) > 1 and name in self._lists:
+        for name in self._lists.intersection(document):
+            values = document[name]
+            if len(values) > 1:
                 document[name] = unique(values)
                 if len(values) > limits.max_values or has_two_primaries(document[name]):
                     return None
-        listed = document.get(SCHEMAS.name)
+        listed, quirks = document.get(_SCHEMAS), _NO_QUIRKS
         if listed is None:
-            document = {SCHEMAS.name: None, **document}
+            document, quirks = {_SCHEMAS: None, **document}, _NO_SCHEMAS
         elif not self._type.urns.issuperset(listed):
             return None
-        document[SCHEMAS.name] = schemas_of(self._type, document)
-        quirks = _NO_SCHEMAS if listed is None else _NO_QUIRKS
+        document[_SCHEMAS] = schemas_of(self._type, document)
         return Parsed(document, (), secret, quirks), beside
 
 

@@ -293,7 +293,7 @@ def check_name(value: str, where: Where, limits: Limits) -> None:
         raise InvalidValue(f"{told(where)}: must not be empty")
     if len(value) > limits.max_name_length:
         raise InvalidValue(f"{told(where)}: longer than {limits.max_name_length} characters")
-    if CONTROL.search(value):
+    if not value.isprintable() and CONTROL.search(value):
         raise InvalidValue(f"{told(where)}: must not hold control characters")
 
 
