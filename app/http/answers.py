@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from functools import cache, lru_cache
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from aiohttp import HttpVersion, HttpVersion10, web
@@ -66,15 +66,25 @@ class Answer:
         elif version == HttpVersion10:
             headers["Connection"] = "keep-alive"
         try:
-            # Of headers aiohttp wants names and values only, and refuses those with line breaks.
-            await request.writer.write_headers(
-                _status_line(version, self.status), cast(Any, headers)
-            )
-            await request.writer.write_eof(b"" if request.method == "HEAD" else self.body)
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                raise ConnectionResetError("the client has gone")
+            head = _head(_status_line(version, self.status), headers)
+            transport.write(head if request.method == "HEAD" else head + self.body)
+            await request.writer.drain()
             told = True
         finally:
             if self.sent is not None:
                 self.sent(told)
+
+
+def _head(status_line: str, headers: Mapping[str, str]) -> bytes:
+    """Return what stands before a body. Names are ours; a value that could break out of its line
+    is never sent.
+    """
+    if not "".join(headers.values()).isprintable():
+        raise ValueError("a header's value holds control characters")
+    return "\r\n".join([status_line, *map(": ".join, headers.items()), "\r\n"]).encode()
 
 
 @lru_cache(maxsize=2)
