@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from aiohttp import web
 from yarl import URL
+
+from app.http.answers import Answer
+from app.http.wire import Runner
 
 if TYPE_CHECKING:
     from tests.app.http.conftest import Client
@@ -107,3 +113,24 @@ async def test_what_offers_another_protocol_is_answered_in_this_one(scim: Client
     first = b"GET PATH/Users?count=0 HTTP/1.1\r\nWHO\r\n" + offer + b"\r\n"
     came = await exchange(scim, first, CLOSE)
     assert came.count(b"HTTP/1.1 200 OK\r\n") == 2
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\n", "\r", "\0"])
+async def test_a_header_that_would_break_out_of_its_line_is_never_sent(ends: str) -> None:
+    told: list[bool] = []
+
+    async def respond(_request: web.BaseRequest) -> Answer:
+        return Answer(headers={"Location": f"x{ends}Planted: y"}, sent=told.append)
+
+    runner = Runner(respond, nullcontext())
+    await runner.setup()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        await web.SockSite(runner, listening).start()
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        await runner.cleanup()
+    assert told == [False]
